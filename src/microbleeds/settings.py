@@ -1,0 +1,69 @@
+"""Every choice that a result depends on, in frozen dataclasses written next to the result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Contrast = Literal["t2star", "swi", "qsm"]
+OperatingPoint = Literal["sensitive", "balanced", "precise"]
+
+
+@dataclass(frozen=True)
+class PrepareSettings:
+    """How a raw scan becomes network input; a property of the model, not of the user.
+
+    `in_plane_mm` and `min_slice_mm` give the working grid; None keeps the scan's own spacing.
+    """
+
+    in_plane_mm: float | None = 0.5
+    min_slice_mm: float | None = 1.0
+    margin_mm: float = 6.0
+    symmetry_radii_mm: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0)
+    symmetry_radii_voxels: tuple[float, ...] | None = None  # instead of mm, as the authors' weights
+    symmetry_alpha: float = 2.0
+    vessel_scales_mm: tuple[float, ...] = (0.5, 1.0)
+    paint_vessels: bool = False  # the published filling of vessels from their neighbours
+
+
+@dataclass(frozen=True)
+class CandidateSettings:
+    """Step 1: probability map to candidates.
+
+    Touching bleeds are told apart when their peaks are `peak_distance_mm` apart or more, with a
+    fall in probability of `valley` or more between them.
+    """
+
+    threshold: float = 0.2
+    peak_distance_mm: float = 2.0
+    valley: float = 0.1
+
+
+@dataclass(frozen=True)
+class DiscriminateSettings:
+    """Step 2: patch geometry (a property of the model) and the student's threshold."""
+
+    threshold: float = 0.5
+    patch_shape: tuple[int, int, int] = (32, 32, 16)
+    patch_spacing_mm: tuple[float, float, float] | None = (0.5, 0.5, 1.5)  # None: grid voxels
+
+
+@dataclass(frozen=True)
+class CleanUpSettings:
+    """Step 3, all in mm. The published values are volume 2.5, ellipticity 0.2, edge 5."""
+
+    min_volume_mm3: float = 2.5
+    max_diameter_mm: float = 10.0
+    max_elongation: float = 0.85
+    min_edge_mm: float = 0.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything `detect` depends on besides the scan and the networks."""
+
+    prepare: PrepareSettings = field(default_factory=PrepareSettings)
+    candidates: CandidateSettings = field(default_factory=CandidateSettings)
+    discriminate: DiscriminateSettings = field(default_factory=DiscriminateSettings)
+    clean_up: CleanUpSettings = field(default_factory=CleanUpSettings)
+    threads: int = 0  # 0: as many as the process may use

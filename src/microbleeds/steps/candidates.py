@@ -1,0 +1,73 @@
+"""Step 1: from the detector's probability map to single candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import KDTree
+
+from microbleeds.prepare import Prepared
+from microbleeds.settings import CandidateSettings
+from microbleeds.steps import Candidate, Candidates
+from microbleeds.steps.shape import diameter_mm, measure
+from microbleeds.steps.split import NEIGHBOURS, split_touching
+
+
+def find_candidates(
+    probability: NDArray[np.float32], prepared: Prepared, settings: CandidateSettings
+) -> Candidates:
+    """Connected voxels of the brain at or above the threshold, touching bleeds told apart.
+
+    probability: of a microbleed, (X, Y, Z) on `prepared.grid`.
+    """
+    grid = prepared.grid
+    inside = np.where(prepared.brain, probability, np.float32(0))
+    found = list(_single_bleeds(inside, grid.spacing, settings))
+    edges = _edge_distances(found, prepared.brain, grid.spacing)
+    labels = np.zeros(inside.shape, np.int32)
+    table: list[Candidate] = []
+    for index, (voxels, edge_mm) in enumerate(zip(found, edges, strict=True), start=1):
+        where = tuple(voxels.T)
+        labels[where] = index
+        shape = measure(voxels, inside[where], grid)
+        table.append(
+            Candidate(
+                index=index,
+                xyz_mm=shape.centre_mm,
+                volume_mm3=shape.volume_mm3,
+                diameter_mm=diameter_mm(shape.volume_mm3),
+                elongation=shape.elongation,
+                edge_mm=float(edge_mm),
+                detector_probability=float(inside[where].max()),
+            )
+        )
+    return Candidates(labels, tuple(table), float(inside.max(initial=0.0)))
+
+
+def _single_bleeds(
+    probability: NDArray[np.float32], spacing: NDArray[np.float64], settings: CandidateSettings
+) -> Iterator[NDArray[np.int_]]:
+    """The voxels (N, 3) of every candidate."""
+    components, _ = ndimage.label(probability >= settings.threshold, NEIGHBOURS)
+    for number, box in enumerate(ndimage.find_objects(components), start=1):
+        component = np.where(components[box] == number, probability[box], np.float32(0))
+        parts = split_touching(component, spacing, settings)
+        for part in range(1, int(parts.max()) + 1):
+            yield np.argwhere(parts == part) + [cut.start for cut in box]
+
+
+def _edge_distances(
+    found: list[NDArray[np.int_]], brain: NDArray[np.bool_], spacing: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Distance in mm from each candidate's mean voxel to the nearest voxel outside the brain.
+
+    Infinite where nothing but brain is in view. Asking a tree of the brain's rim takes a tenth of
+    the time of a distance map of the whole volume.
+    """
+    centres = np.array([voxels.mean(axis=0) for voxels in found]).reshape(-1, 3)
+    rim = np.argwhere(ndimage.binary_dilation(brain) & ~brain)
+    distances: NDArray[np.float64] = KDTree(rim * spacing).query(centres * spacing)[0]
+    return distances

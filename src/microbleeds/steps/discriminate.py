@@ -1,0 +1,127 @@
+"""Step 2: the student looks at a patch around every candidate and gives its probability."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microbleeds.prepare.grid import Grid
+from microbleeds.settings import DiscriminateSettings
+from microbleeds.steps import Candidate, Candidates
+
+_BATCH = 32
+
+
+class PatchClassifier(Protocol):
+    """Anything that turns patches (B, C, X, Y, Z) into probabilities (B, 2): an `Engine`."""
+
+    def run(self, batch: NDArray[np.float32], /) -> NDArray[np.float32]:
+        """Probabilities of "no microbleed" and "microbleed", shape (B, 2)."""
+
+
+def extract_patches(
+    channels: NDArray[Any],
+    grid: Grid,
+    centres_mm: NDArray[np.float64],
+    shape: tuple[int, int, int],
+    spacing_mm: tuple[float, float, float] | None,
+) -> NDArray[np.float32]:
+    """Boxes along the grid's axes around points in the scanner, zero outside the volume.
+
+    channels: (C, X, Y, Z) on `grid`, float16 or float32. centres_mm: (N, 3) scanner mm.
+    Returns (N, C, *shape) float32. With `spacing_mm` each centre is exactly in the middle of its
+    box and values are interpolated linearly; None takes the grid's voxels as they are, the voxel
+    nearest the centre at `shape // 2`.
+    """
+    centres = np.asarray(centres_mm, np.float64).reshape(-1, 3)
+    voxels = (centres - grid.affine[:3, 3]) @ np.linalg.inv(grid.affine[:3, :3]).T
+    patches = np.zeros((len(voxels), len(channels), *shape), np.float32)
+    if spacing_mm is None:
+        offsets = [np.arange(size) - size // 2 for size in shape]
+        voxels = np.floor(voxels + 0.5)
+    else:
+        steps = np.asarray(spacing_mm) / grid.spacing
+        offsets = [
+            (np.arange(size) - (size - 1) / 2) * step
+            for size, step in zip(shape, steps, strict=True)
+        ]
+    for patch, voxel in zip(patches, voxels, strict=True):
+        patch[:] = _sample(
+            channels, [centre + along for centre, along in zip(voxel, offsets, strict=True)]
+        )
+    return patches
+
+
+def discriminate(
+    candidates: Candidates,
+    channels: NDArray[Any],
+    grid: Grid,
+    student: PatchClassifier,
+    settings: DiscriminateSettings,
+) -> Candidates:
+    """Candidates with the student's probability, the improbable ones dropped with a reason.
+
+    channels: (C, X, Y, Z) on `grid`, as the student was trained. The probability is compared with
+    a threshold, so that the operating point can be chosen; the published code took the larger of
+    two outputs.
+    """
+    rated: list[Candidate] = []
+    for start in range(0, len(candidates.table), _BATCH):
+        rows = candidates.table[start : start + _BATCH]
+        patches = extract_patches(
+            channels,
+            grid,
+            np.array([row.xyz_mm for row in rows]),
+            settings.patch_shape,
+            settings.patch_spacing_mm,
+        )
+        probabilities = student.run(patches)[:, 1]
+        rated += [
+            replace(row, student_probability=float(probability))
+            for row, probability in zip(rows, probabilities, strict=True)
+        ]
+    return replace(candidates, table=drop_improbable(rated, settings.threshold))
+
+
+def drop_improbable(table: Sequence[Candidate], threshold: float) -> tuple[Candidate, ...]:
+    """The table with a reason for every candidate that the student rates below `threshold`."""
+    return tuple(
+        replace(row, reason=f"step 2: probability {row.student_probability:.3f} < {threshold:g}")
+        if row.kept and row.student_probability is not None and row.student_probability < threshold
+        else row
+        for row in table
+    )
+
+
+def _sample(channels: NDArray[Any], positions: list[NDArray[np.float64]]) -> NDArray[np.float32]:
+    """Linear interpolation of (C, X, Y, Z) at the product of three lists of voxel coordinates."""
+    lows = [np.floor(along).astype(int) for along in positions]
+    box = tuple(
+        slice(min(max(low[0], 0), size), min(max(low[-1] + 2, 0), size))
+        for low, size in zip(lows, channels.shape[1:], strict=True)
+    )
+    block = channels[(slice(None), *box)].astype(np.float32)
+    if block.size == 0:
+        return np.zeros((len(channels), *map(len, positions)), np.float32)
+    for axis, (along, low, cut) in enumerate(zip(positions, lows, box, strict=True), start=1):
+        upper = (along - low).astype(np.float32)
+        block = _take(block, low - cut.start, 1 - upper, axis) + _take(
+            block, low + 1 - cut.start, upper, axis
+        )
+    return block
+
+
+def _take(
+    block: NDArray[np.float32], index: NDArray[np.int_], weight: NDArray[np.float32], axis: int
+) -> NDArray[np.float32]:
+    """Slices of `block` along `axis` times `weight`, nothing where the index lies outside."""
+    size = block.shape[axis]
+    inside = (index >= 0) & (index < size)
+    along = [1] * block.ndim
+    along[axis] = -1
+    taken: NDArray[np.float32] = np.take(block, np.clip(index, 0, size - 1), axis=axis)
+    return taken * np.where(inside, weight, np.float32(0)).reshape(along)

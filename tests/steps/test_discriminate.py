@@ -1,0 +1,97 @@
+"""Patches against scipy's interpolation; the student's threshold."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import map_coordinates
+
+from microbleeds.prepare.grid import Grid
+from microbleeds.settings import DiscriminateSettings
+from microbleeds.steps import Candidate, Candidates
+from microbleeds.steps.discriminate import discriminate, extract_patches
+
+AFFINE = np.array(
+    [[0.48, 0.0, 0.4, -20.0], [0.0, 0.5, 0.0, 7.0], [-0.14, 0.0, 3.0, 31.0], [0, 0, 0, 1.0]]
+)
+GRID = Grid((40, 36, 14), AFFINE)
+CENTRES = np.array([[20.2, 17.9, 6.3], [1.0, 34.6, 12.8], [300.0, 10.0, 5.0]])  # middle, rim, far
+
+
+def in_scanner(voxels: np.ndarray) -> np.ndarray:
+    return voxels @ AFFINE[:3, :3].T + AFFINE[:3, 3]
+
+
+@pytest.fixture
+def channels() -> np.ndarray:
+    return np.random.default_rng(1).random((2, *GRID.shape), np.float32)
+
+
+def test_patches_agree_with_scipy_at_the_rim_and_outside_too(channels):
+    shape, spacing = (7, 6, 5), (0.7, 0.4, 2.0)
+    patches = extract_patches(channels, GRID, in_scanner(CENTRES), shape, spacing)
+    steps = [
+        (np.arange(n) - (n - 1) / 2) * mm / voxel
+        for n, mm, voxel in zip(shape, spacing, GRID.spacing, strict=True)
+    ]
+    for patch, centre in zip(patches, CENTRES, strict=True):
+        points = np.meshgrid(*(c + s for c, s in zip(centre, steps, strict=True)), indexing="ij")
+        for seen, channel in zip(patch, channels, strict=True):
+            expected = map_coordinates(channel, points, order=1, mode="grid-constant", cval=0)
+            np.testing.assert_allclose(seen, expected, atol=1e-5)
+    assert patches.dtype == np.float32 and patches.shape == (3, 2, *shape)
+    assert patches[1].any() and not patches[2].any()
+
+
+def test_the_centre_of_an_odd_box_is_the_value_at_the_centre(channels):
+    patches = extract_patches(
+        channels, GRID, in_scanner(np.array([[11.0, 12.0, 5.0]])), (3, 3, 3), (1.0, 1.0, 1.0)
+    )
+    np.testing.assert_allclose(patches[0, :, 1, 1, 1], channels[:, 11, 12, 5], atol=1e-5)
+
+
+def test_without_spacing_the_voxels_come_as_they_are(channels):
+    centre = in_scanner(np.array([[20.4, 17.6, 6.1], [0.2, 17.6, 6.1]]))
+    inner, rim = extract_patches(channels.astype(np.float16), GRID, centre, (4, 5, 2), None)
+    half = channels.astype(np.float16).astype(np.float32)
+    np.testing.assert_array_equal(inner, half[:, 18:22, 16:21, 5:7])
+    np.testing.assert_array_equal(rim[:, 2:], half[:, 0:2, 16:21, 5:7])
+    assert not rim[:, :2].any()
+
+
+def test_no_centres_give_no_patches(channels):
+    patches = extract_patches(channels, GRID, np.empty((0, 3)), (4, 4, 4), (1.0, 1.0, 1.0))
+    assert patches.shape == (0, 2, 4, 4, 4)
+
+
+class Brightness:
+    """A student that calls a patch probable when its middle is bright."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def run(self, batch: np.ndarray) -> np.ndarray:
+        self.batches.append(len(batch))
+        bright = batch[:, 0, 1, 1, 1]
+        return np.stack([1 - bright, bright], axis=1)
+
+
+def test_every_candidate_is_rated_and_only_the_improbable_dropped():
+    channels = np.zeros((1, *GRID.shape), np.float32)
+    voxels = np.array([[i, 10, 5] for i in range(40)], float)
+    channels[0, :, 10, 5] = np.linspace(0, 1, 40)
+    table = tuple(
+        Candidate(n + 1, tuple(xyz), 5.0, 2.0, 0.1, 9.0, 0.8)
+        for n, xyz in enumerate(in_scanner(voxels))
+    )
+    student = Brightness()
+    rated = discriminate(
+        Candidates(np.zeros(GRID.shape, np.int32), table, 0.8),
+        channels,
+        GRID,
+        student,
+        DiscriminateSettings(threshold=0.3, patch_shape=(3, 3, 3), patch_spacing_mm=None),
+    )
+    seen = np.array([row.student_probability for row in rated.table])
+    np.testing.assert_allclose(seen, np.linspace(0, 1, 40), atol=1e-6)
+    assert [row.kept for row in rated.table] == [p >= 0.3 for p in np.linspace(0, 1, 40)]
+    assert rated.table[0].reason == "step 2: probability 0.000 < 0.3"
+    assert sum(student.batches) == 40 and len(student.batches) > 1
