@@ -1,0 +1,1 @@
+"""The networks, their files and cards, and the engine that runs them."""

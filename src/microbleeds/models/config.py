@@ -1,0 +1,73 @@
+"""The few numbers that determine every network; free of torch, since detection needs them too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Triple = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Enough to rebuild the detector, the teacher and the student.
+
+    in_channels: input channels. widths: feature channels per level, finest first.
+    pools: pooling between consecutive levels per axis, each 1 or 2; one fewer than widths.
+    patch_shape: voxels of the candidate patch that the classifier sees.
+    Raises ValueError when the numbers do not describe a network.
+    """
+
+    in_channels: int = 3
+    widths: tuple[int, ...] = (16, 32, 64, 64)
+    pools: tuple[Triple, ...] = ((2, 2, 1), (2, 2, 2), (2, 2, 2))
+    patch_shape: Triple = (32, 32, 16)
+
+    def __post_init__(self) -> None:
+        """Check the numbers, so that a bad card fails here and not inside a network."""
+        if self.in_channels < 1 or not self.widths or min(self.widths) < 1:
+            raise ValueError(f"in_channels {self.in_channels} and widths {self.widths} must be > 0")
+        if len(self.pools) != len(self.widths) - 1:
+            raise ValueError(f"{len(self.widths)} widths need {len(self.widths) - 1} pools")
+        if any(len(pool) != 3 or not set(pool) <= {1, 2} for pool in self.pools):
+            raise ValueError(f"pools {self.pools} must be three numbers each, 1 or 2")
+        if len(self.patch_shape) != 3 or min(self.bottleneck_shape) < 1:
+            raise ValueError(f"patch {self.patch_shape} is smaller than the stride {self.stride}")
+
+    @property
+    def strides(self) -> tuple[Triple, ...]:
+        """Voxels of the input per voxel of each level, finest first."""
+        strides = [(1, 1, 1)]
+        for pool in self.pools:
+            x, y, z = strides[-1]
+            strides.append((x * pool[0], y * pool[1], z * pool[2]))
+        return tuple(strides)
+
+    @property
+    def stride(self) -> Triple:
+        """Total pooling stride; inference pads volumes to multiples of it."""
+        return self.strides[-1]
+
+    @property
+    def bottleneck_shape(self) -> Triple:
+        """Voxels of a patch at the coarsest level."""
+        x, y, z = (n // s for n, s in zip(self.patch_shape, self.stride, strict=True))
+        return x, y, z
+
+    @property
+    def receptive_radius(self) -> Triple:
+        """How far, in voxels per axis, an input voxel can reach in the detector's output.
+
+        Per level: its 3-wide convolution on the way down and the one on the way up (a stride each),
+        the pooling window into it, and the transposed convolution out of it.
+        """
+        radius = [1, 1, 1]
+        for fine, coarse in zip(self.strides, self.strides[1:], strict=False):
+            for axis in range(3):
+                f, c = fine[axis], coarse[axis]
+                pooled = c if c > f else 0  # an unpooled axis is upsampled with a kernel of 1
+                radius[axis] += (c - f) + c + pooled + f
+        return radius[0], radius[1], radius[2]
+
+
+PUBLISHED = NetworkConfig(2, (64, 128, 256), ((2, 2, 2), (2, 2, 2)), (24, 24, 24))
+BRAIN = NetworkConfig(1, (8, 16, 32, 64, 64), ((2, 2, 2),) * 4)

@@ -1,0 +1,55 @@
+import pytest
+import torch
+
+from microbleeds.models.config import PUBLISHED, NetworkConfig
+from microbleeds.models.networks import Detector, initialise
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"widths": ()}, "must be > 0"),
+        ({"in_channels": 0}, "must be > 0"),
+        ({"widths": (8, 0, 8, 8)}, "must be > 0"),
+        ({"widths": (8, 16)}, "2 widths need 1 pools"),
+        ({"pools": ((2, 2, 1), (3, 2, 2), (2, 2, 2))}, "1 or 2"),
+        ({"pools": ((2, 2), (2, 2), (2, 2))}, "1 or 2"),
+        ({"patch_shape": (32, 32, 3)}, "smaller than the stride"),
+    ],
+)
+def test_impossible_networks_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        NetworkConfig(**arguments)
+
+
+def test_strides():
+    assert NetworkConfig().strides == ((1, 1, 1), (2, 2, 1), (4, 4, 2), (8, 8, 4))
+    assert NetworkConfig().bottleneck_shape == (4, 4, 4)
+    assert PUBLISHED.stride == (4, 4, 4)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        NetworkConfig(1, (2, 2, 2), ((2, 2, 1), (2, 2, 2)), (8, 8, 8)),
+        NetworkConfig(1, (2, 3), ((2, 1, 2),), (8, 8, 8)),
+        NetworkConfig(1, (2,), (), (8, 8, 8)),
+    ],
+)
+def test_receptive_radius_bounds_what_an_input_voxel_changes(config):
+    """A change at any phase of the pooling lattice is felt within the radius, nearly to it."""
+    network = Detector(config).eval()
+    initialise(network, 0)
+    for parameter in network.parameters():  # positive weights: nothing cancels or is cut off
+        parameter.data.abs_()
+    size, reach = 64, [0, 0, 0]
+    base = torch.rand(1, 1, size, size, size, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        before = network(base)
+        for phase in range(4):
+            changed = base.clone()
+            changed[0, 0, 30 + phase, 30 + phase, 30 + phase] += 100
+            moved = (network(changed) - before).abs().sum((0, 1)).nonzero() - 30 - phase
+            reach = [max(r, int(moved[:, axis].abs().max())) for axis, r in enumerate(reach)]
+    for measured, radius, stride in zip(reach, config.receptive_radius, config.stride, strict=True):
+        assert radius - stride <= measured <= radius

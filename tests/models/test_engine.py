@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+import torch
+
+from microbleeds.models.engine import Engine, predict_volume
+
+
+class Counting(Engine):
+    """Remembers how many voxels each call had."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.sizes = []
+
+    @property
+    def calls(self):
+        return len(self.sizes)
+
+    def run(self, batch, /):
+        self.sizes.append(np.prod(batch.shape[2:]))
+        return super().run(batch)
+
+
+@pytest.fixture
+def engine(small_folder, small_config):
+    return Counting(small_folder / "detector.onnx", 1, config=small_config)
+
+
+@pytest.mark.parametrize(
+    ("shape", "limit", "several"),
+    [((96, 40, 24), 60_000, True), ((61, 130, 19), 90_000, True), ((3, 5, 1), 64, False)],
+)
+def test_pieces_equal_one_pass(engine, shape, limit, several):
+    channels = np.random.default_rng(0).random((3, *shape), np.float32)
+    whole = predict_volume(engine, channels)
+    assert engine.calls == 1
+    pieces = predict_volume(engine, channels, max_voxels=limit)
+    assert (engine.calls > 2) == several
+    assert max(engine.sizes[1:]) <= limit
+    assert whole.shape == shape
+    assert np.ptp(whole) > 0.01
+    np.testing.assert_allclose(pieces, whole, atol=1e-5)
+
+
+def test_tiles_along_every_axis_under_an_impossible_limit(engine):
+    channels = np.random.default_rng(1).random((3, 20, 20, 8), np.float32)
+    whole = predict_volume(engine, channels)
+    np.testing.assert_allclose(predict_volume(engine, channels, max_voxels=1), whole, atol=1e-5)
+    assert engine.calls == 1 + 5 * 5 * 4
+
+
+def test_whole_volume_equals_torch(engine, small_networks):
+    """Padded at the end to multiples of the stride (4, 4, 2), class 1 of the softmax."""
+    channels = np.random.default_rng(2).random((3, 18, 12, 7), np.float32)
+    padded = torch.from_numpy(np.pad(channels, ((0, 0), (0, 2), (0, 0), (0, 1))))
+    network = small_networks["detector"].eval()
+    with torch.inference_mode():
+        expected = network(padded[None]).softmax(1)[0, 1, :18, :12, :7]
+    got = predict_volume(engine, channels)
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, expected.numpy(), atol=1e-4)
+
+
+def test_run_accepts_views_and_other_dtypes(engine):
+    batch = np.random.default_rng(3).random((1, 3, 8, 8, 4))
+    expected = engine.run(batch.astype(np.float32))
+    turned = np.asfortranarray(batch)
+    np.testing.assert_allclose(engine.run(turned), expected, atol=1e-6)
+    np.testing.assert_allclose(expected.sum(axis=1), 1, atol=1e-5)
+
+
+def test_result_is_kept_after_the_next_run(engine):
+    first = engine.run(np.zeros((1, 3, 8, 8, 4), np.float32))
+    kept = first.copy()
+    engine.run(np.ones((1, 3, 8, 8, 4), np.float32))
+    np.testing.assert_array_equal(first, kept)
+
+
+@pytest.mark.parametrize("threads", [0, 1, 2])
+def test_threads_setting_reaches_openvino(small_folder, small_config, threads):
+    engine = Engine(small_folder / "student.onnx", threads, config=small_config)
+    compiled = engine._compile()
+    set_threads = compiled.get_property("INFERENCE_NUM_THREADS")
+    assert set_threads == threads if threads else set_threads > 0
+    assert compiled.get_property("INFERENCE_PRECISION_HINT").to_string() == "f32"
