@@ -1,0 +1,148 @@
+"""Detections in files against the truth in files: the `evaluate` command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from microbleeds.errors import UserError
+from microbleeds.evaluate.lesions import Lesions, from_centres
+from microbleeds.evaluate.matching import Finding, Findings, Policy, match
+from microbleeds.evaluate.metrics import Summary, summarise
+from microbleeds.evaluate.read import (
+    find_lesion_files,
+    read_centres,
+    read_detections,
+    read_true_labels,
+)
+from microbleeds.report.files import write_json, write_table
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was compared and how, all findings, and their figures."""
+
+    predictions: Path
+    truth: Path
+    policy: Policy
+    distance_mm: float
+    findings: Findings
+    summary: Summary
+
+
+def evaluate_folders(
+    predictions: Path, truth: Path, policy: Policy = "valdo", distance_mm: float = 5.0
+) -> Evaluation:
+    """Findings and figures of `predictions` against `truth`.
+
+    predictions: a folder of outputs of `detect`, of masks, or one such file. truth: a folder of
+    label images, one image, or a table (CSV, TSV) with the columns subject and x, y, z (scanner
+    mm) or i, j, k (voxels of the scan, from 0). Files belong together by name, see `pair_names`.
+    Raises UserError when a file is missing, cannot be read, or has no counterpart.
+    """
+    for path in (predictions, truth):
+        if not path.exists():
+            raise UserError(f"{path} does not exist; give a folder or a file.")
+    files = find_lesion_files(predictions)
+    true_names, true_lesions = _truth_reader(truth)
+    table: list[Finding] = []
+    pairs = pair_names(files, true_names)
+    for name, true_name in pairs.items():
+        predicted = read_detections(files[name])
+        table += match(name, predicted, true_lesions(true_name, predicted), policy, distance_mm)
+    findings = Findings(tuple(table), tuple(pairs))
+    return Evaluation(predictions, truth, policy, distance_mm, findings, summarise(findings))
+
+
+def pair_names(predicted: Iterable[str], true: Iterable[str]) -> dict[str, str]:
+    """The true name for each predicted one.
+
+    The same name; else one that begins with the other and `_`; else the same BIDS subject and
+    session. Raises UserError when a name has no counterpart or more than one.
+    """
+    predicted, true = list(predicted), list(true)
+    pairs = {}
+    for name in predicted:
+        for same in (_equal, _begins, _one_subject):
+            if found := [other for other in true if same(name, other)]:
+                break
+        if len(found) != 1:
+            raise UserError(
+                f"The detections of {name!r} match {len(found)} names in the truth "
+                f"({', '.join(found or true[:3])}); exactly one is needed."
+            )
+        pairs[name] = found[0]
+    for other in true:
+        users = [name for name, found in pairs.items() if found == other]
+        if len(users) != 1:
+            raise UserError(
+                f"The truth of {other!r} matches {len(users)} sets of detections "
+                f"({', '.join(users or predicted[:3])}); exactly one is needed."
+            )
+    return pairs
+
+
+def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
+    """`findings.tsv`, one finding a row, and `summary.json`, in `folder`."""
+    columns = (
+        "subject",
+        "is_lesion",
+        "detected",
+        "confidence",
+        "x",
+        "y",
+        "z",
+        "distance_mm",
+        "dice",
+    )
+    rows = [
+        vars(finding) | dict(zip("xyz", finding.xyz_mm, strict=True))
+        for finding in evaluation.findings.table
+    ]
+    write_table(folder / "findings.tsv", rows, columns)
+    settings = {
+        name: getattr(evaluation, name)
+        for name in ("predictions", "truth", "policy", "distance_mm")
+    }
+    write_json(
+        folder / "summary.json",
+        settings | {"subjects": evaluation.findings.subjects} | vars(evaluation.summary),
+    )
+
+
+def _truth_reader(path: Path) -> tuple[list[str], Callable[[str, Lesions], Lesions]]:
+    """The names in the truth, and what reads the lesions of one of them."""
+    if path.suffix.lower() not in (".csv", ".tsv"):
+        files = find_lesion_files(path)
+        return list(files), lambda name, _: read_true_labels(files[name])
+    table = read_centres(path)
+
+    def lesions(name: str, predicted: Lesions) -> Lesions:
+        in_mm, centres = table[name]
+        if in_mm:
+            return from_centres(centres)
+        if predicted.affine is None:
+            raise UserError(
+                f"{path} gives voxels of {name!r}, but its detections have no image; "
+                "give x, y, z in scanner mm or the label image beside the table."
+            )
+        return from_centres(centres @ predicted.affine[:3, :3].T + predicted.affine[:3, 3])
+
+    return list(table), lesions
+
+
+def _equal(one: str, other: str) -> bool:
+    return one == other
+
+
+def _begins(one: str, other: str) -> bool:
+    return one.startswith(f"{other}_") or other.startswith(f"{one}_")
+
+
+def _one_subject(one: str, other: str) -> bool:
+    first, second = (
+        [part for part in name.split("_") if part.startswith(("sub-", "ses-"))]
+        for name in (one, other)
+    )
+    return bool(first) and first == second

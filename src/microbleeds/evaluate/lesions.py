@@ -1,0 +1,51 @@
+"""The microbleeds of one scan, predicted or true, as matching sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+
+@dataclass(frozen=True)
+class Lesions:
+    """xyz_mm: centres in scanner mm, (N, 3). confidence: (N,), 1 for the truth.
+
+    labels: (X, Y, Z), lesion n as n + 1 and 0 elsewhere, with its affine; None where only
+    centres are known.
+    """
+
+    xyz_mm: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+    labels: NDArray[np.int32] | None = None
+    affine: NDArray[np.float64] | None = None
+
+    def __len__(self) -> int:
+        """How many lesions."""
+        return len(self.xyz_mm)
+
+
+def from_centres(
+    xyz_mm: NDArray[np.float64], confidence: NDArray[np.float64] | None = None
+) -> Lesions:
+    """Lesions of which only the centres (N, 3) are known."""
+    centres = np.asarray(xyz_mm, np.float64).reshape(-1, 3)
+    return Lesions(centres, np.ones(len(centres)) if confidence is None else confidence)
+
+
+def from_labels(
+    numbers: NDArray[np.int32],
+    affine: NDArray[np.float64],
+    confidence: NDArray[np.float64] | None = None,
+) -> Lesions:
+    """Lesions of a label image (X, Y, Z): each positive number is one, in ascending order."""
+    inside = numbers > 0
+    present, found = np.unique(numbers[inside], return_inverse=True)
+    labels = np.zeros(numbers.shape, np.int32)
+    labels[inside] = found + 1
+    voxels = ndimage.center_of_mass(inside, labels, range(1, len(present) + 1))
+    centres = np.array(voxels).reshape(-1, 3) @ affine[:3, :3].T + affine[:3, 3]
+    chances = np.ones(len(present)) if confidence is None else confidence
+    return Lesions(centres, chances, labels, affine)

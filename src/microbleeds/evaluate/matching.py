@@ -1,0 +1,152 @@
+"""Which detection is which true microbleed: three policies, one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
+
+from microbleeds.errors import UserError
+from microbleeds.evaluate.lesions import Lesions
+from microbleeds.evaluate.overlap import Pairs, dice_of_hits, on_one_grid, shared_voxels
+
+Policy = Literal["overlap", "valdo", "one-to-one"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A true microbleed, detected or missed, or a false detection.
+
+    confidence: of the detection (the highest, where several hit one lesion); 0 when missed.
+    distance_mm: from the true centre to the nearest matched one. dice: of the true voxels and
+    those of the matched detections, where both are known.
+    """
+
+    subject: str
+    is_lesion: bool
+    detected: bool
+    confidence: float
+    xyz_mm: tuple[float, float, float]
+    distance_mm: float | None = None
+    dice: float | None = None
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All findings of some scans; `subjects` also names the scans without any."""
+
+    table: tuple[Finding, ...]
+    subjects: tuple[str, ...]
+
+    def at(self, threshold: float) -> Findings:
+        """As if only detections of that confidence or more had been made."""
+        return replace(
+            self,
+            table=tuple(
+                finding
+                if finding.confidence >= threshold
+                else replace(finding, detected=False, confidence=0.0, distance_mm=None, dice=None)
+                for finding in self.table
+                if finding.is_lesion or finding.confidence >= threshold
+            ),
+        )
+
+
+def match(
+    subject: str, predicted: Lesions, truth: Lesions, policy: Policy, distance_mm: float = 5.0
+) -> tuple[Finding, ...]:
+    """The findings of one scan.
+
+    - `overlap`: any common voxel. One detection may hit several lesions and several detections
+      one lesion; none of these is false. Needs label images on one grid. (Sundaresan et al. 2023)
+    - `valdo`: every detection claims the true lesion with the nearest centre, if nearer than
+      `distance_mm`; each lesion keeps the nearest claim, all other detections are false.
+      (Sudre et al. 2024, section 2.5, and the challenge's code WhereIsValdo/valdo-eval-2021,
+      which computes the distance in voxels; here it is mm, as the paper has it.)
+    - `one-to-one`: the assignment with the most pairs, then the least total distance, among
+      pairs within `distance_mm` or with the true centre inside the detection.
+    """
+    pairs = _POLICIES[policy](predicted, truth, distance_mm)
+    distances = cdist(predicted.xyz_mm, truth.xyz_mm)
+    dice = dice_of_hits(predicted, truth, pairs) if on_one_grid(predicted, truth) else {}
+    findings = []
+    for lesion, xyz in enumerate(truth.xyz_mm):
+        hits = pairs[pairs[:, 1] == lesion, 0]
+        findings.append(
+            Finding(
+                subject,
+                is_lesion=True,
+                detected=len(hits) > 0,
+                confidence=float(predicted.confidence[hits].max(initial=0.0)),
+                xyz_mm=_triple(xyz),
+                distance_mm=float(distances[hits, lesion].min()) if len(hits) else None,
+                dice=dice.get(lesion),
+            )
+        )
+    for false in np.setdiff1d(np.arange(len(predicted)), pairs[:, 0]):
+        confidence = float(predicted.confidence[false])
+        findings.append(Finding(subject, False, True, confidence, _triple(predicted.xyz_mm[false])))
+    return tuple(findings)
+
+
+def _overlap(predicted: Lesions, truth: Lesions, _distance_mm: float) -> Pairs:
+    if not on_one_grid(predicted, truth):
+        raise UserError(
+            "The policy 'overlap' needs label images of detections and truth on one grid; "
+            "use 'valdo' or 'one-to-one', which compare centres."
+        )
+    return np.argwhere(shared_voxels(predicted, truth))
+
+
+def _valdo(predicted: Lesions, truth: Lesions, distance_mm: float) -> Pairs:
+    if not len(predicted) or not len(truth):
+        return np.empty((0, 2), int)
+    distances = cdist(predicted.xyz_mm, truth.xyz_mm)
+    claimed = distances.argmin(axis=1)
+    nearest = distances.min(axis=1)
+    pairs = []
+    for lesion in range(len(truth)):
+        claims = np.flatnonzero((claimed == lesion) & (nearest < distance_mm))
+        if len(claims):
+            pairs.append((claims[nearest[claims].argmin()], lesion))
+    return np.array(pairs, int).reshape(-1, 2)
+
+
+def _one_to_one(predicted: Lesions, truth: Lesions, distance_mm: float) -> Pairs:
+    distances = cdist(predicted.xyz_mm, truth.xyz_mm)
+    allowed = (distances <= distance_mm) | _centre_inside(predicted, truth)
+    forbidden = 1 + distances.sum()  # dearer than any set of allowed pairs
+    rows, lesions = linear_sum_assignment(np.where(allowed, distances, forbidden))
+    pairs: Pairs = np.stack([rows, lesions], axis=1)
+    kept: Pairs = pairs[allowed[rows, lesions]]
+    return kept
+
+
+_POLICIES: dict[Policy, Callable[[Lesions, Lesions, float], Pairs]] = {
+    "overlap": _overlap,
+    "valdo": _valdo,
+    "one-to-one": _one_to_one,
+}
+
+
+def _centre_inside(predicted: Lesions, truth: Lesions) -> NDArray[np.bool_]:
+    """Whether each true centre lies in a voxel of each detection, (P, T)."""
+    inside = np.zeros((len(predicted), len(truth)), bool)
+    if predicted.labels is None or predicted.affine is None:
+        return inside
+    linear, origin = predicted.affine[:3, :3], predicted.affine[:3, 3]
+    voxels = np.rint((truth.xyz_mm - origin) @ np.linalg.inv(linear).T).astype(int)
+    for lesion, voxel in enumerate(voxels):
+        if np.all((voxel >= 0) & (voxel < predicted.labels.shape)):
+            inside[:, lesion] = predicted.labels[tuple(voxel)] == np.arange(1, len(predicted) + 1)
+    return inside
+
+
+def _triple(xyz: NDArray[np.float64]) -> tuple[float, float, float]:
+    x, y, z = (float(value) for value in xyz)
+    return x, y, z

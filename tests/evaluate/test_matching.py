@@ -1,0 +1,116 @@
+"""The three policies on hand-made lesions, and their ugly cases."""
+
+import numpy as np
+import pytest
+
+from microbleeds.errors import UserError
+from microbleeds.evaluate.lesions import Lesions, from_centres, from_labels
+from microbleeds.evaluate.matching import Policy, match
+
+AFFINE = np.diag([0.5, 0.5, 3.0, 1.0])
+
+
+def painted(*boxes, confidence=None) -> Lesions:
+    numbers = np.zeros((40, 40, 10), np.int32)
+    for number, box in enumerate(boxes, start=1):
+        numbers[box] = number
+    return from_labels(numbers, AFFINE, None if confidence is None else np.array(confidence))
+
+
+def along_x(*positions, confidence=None) -> Lesions:
+    centres = [(x, 0.0, 0.0) for x in positions]
+    return from_centres(np.array(centres), None if confidence is None else np.array(confidence))
+
+
+def counts(predicted: Lesions, truth: Lesions, policy: Policy) -> tuple[int, int, int]:
+    """Hits, false detections, missed."""
+    findings = match("s", predicted, truth, policy)
+    return (
+        sum(f.is_lesion and f.detected for f in findings),
+        sum(not f.is_lesion for f in findings),
+        sum(not f.detected for f in findings),
+    )
+
+
+def test_golden_scan_of_five_hits_four_false_and_five_missed():
+    truth = along_x(*range(0, 1000, 100))
+    predicted = along_x(1, 102, 203, 304, 404.9, 50, 506, 1e4, -7)
+    for policy in ("valdo", "one-to-one"):
+        assert counts(predicted, truth, policy) == (5, 4, 5)
+
+
+def test_one_detection_over_two_lesions_and_two_on_one():
+    lesions = painted(np.s_[10:12, 10:12, 5], np.s_[16:18, 10:12, 5], np.s_[30:34, 30, 5])
+    found = painted(np.s_[10:18, 10:12, 5], np.s_[30, 30, 5], np.s_[33, 30, 5], np.s_[2, 2, 2])
+    assert counts(found, lesions, "overlap") == (3, 1, 0)
+    assert counts(found, lesions, "valdo") == (2, 2, 1)
+    assert counts(found, lesions, "one-to-one") == (2, 2, 1)
+
+
+def test_overlap_keeps_the_highest_confidence_and_the_dice_of_the_union():
+    lesions = painted(np.s_[30:34, 30, 5])
+    found = painted(np.s_[30, 30, 5], np.s_[33:35, 30, 5], confidence=[0.9, 0.4])
+    (finding,) = match("s", found, lesions, "overlap")
+    assert finding.confidence == 0.9
+    assert finding.dice == pytest.approx(2 * 2 / (4 + 3))
+    assert finding.distance_mm == pytest.approx(0.75)  # centres 31.5 and 30 voxels of 0.5 mm
+
+
+def test_valdo_gives_no_second_choice_where_the_assignment_does():
+    truth, predicted = along_x(0, 4), along_x(1.0, 1.9)  # both claim the lesion at 0
+    assert counts(predicted, truth, "valdo") == (1, 1, 1)
+    assert counts(predicted, truth, "one-to-one") == (2, 0, 0)
+
+
+def test_valdo_keeps_the_nearest_claim_and_its_confidence():
+    findings = match("s", along_x(2, -1, confidence=[0.9, 0.3]), along_x(0), "valdo")
+    assert [(f.is_lesion, f.confidence) for f in findings] == [(True, 0.3), (False, 0.9)]
+
+
+def test_the_limit_itself():
+    truth, predicted = along_x(0), along_x(5.0)
+    assert counts(predicted, truth, "valdo") == (0, 1, 1)  # less than 5 mm
+    assert counts(predicted, truth, "one-to-one") == (1, 0, 0)  # within 5 mm
+
+
+def test_distances_are_in_mm_across_thick_slices():
+    truth, predicted = painted(np.s_[5, 5, 2]), painted(np.s_[5, 5, 4])  # two slices, 6 mm
+    assert counts(predicted, truth, "valdo") == (0, 1, 1)
+
+
+def test_a_centre_inside_a_large_detection_is_a_hit_however_far_its_centre():
+    large = painted(np.s_[0:30, 5, 5])  # 15 mm long
+    truth = from_centres(np.array([[14.0, 2.5, 15.0]]))
+    assert counts(large, truth, "one-to-one") == (1, 0, 0)
+    assert counts(large, truth, "valdo") == (0, 1, 1)
+
+
+def test_most_pairs_come_before_the_least_distance():
+    truth, predicted = along_x(0, 4.5), along_x(4.4, 9.4)  # 4.4 to 4.5 alone would be nearer
+    assert counts(predicted, truth, "one-to-one") == (2, 0, 0)
+
+
+@pytest.mark.parametrize("policy", ["overlap", "valdo", "one-to-one"])
+def test_nothing_found_nothing_there(policy):
+    empty, one = painted(), painted(np.s_[5, 5, 5])
+    assert counts(empty, one, policy) == (0, 0, 1)
+    assert counts(one, empty, policy) == (0, 1, 0)
+    assert match("s", empty, empty, policy) == ()
+
+
+def test_overlap_without_voxels_or_on_another_grid():
+    with pytest.raises(UserError, match="on one grid"):
+        match("s", along_x(0), along_x(0), "overlap")
+    other = from_labels(np.zeros((4, 4, 4), np.int32), AFFINE)
+    with pytest.raises(UserError, match="on one grid"):
+        match("s", painted(), other, "overlap")
+    assert match("s", painted(np.s_[5, 5, 5]), other, "valdo")[0].dice is None
+
+
+def test_numbers_with_gaps_and_an_oblique_affine():
+    affine = np.array([[0, 2.0, 0, 1], [-2, 0, 0, 2], [0, 0, 3, 3], [0, 0, 0, 1]])
+    numbers = np.zeros((6, 6, 6), np.int32)
+    numbers[1, 2, 3], numbers[4, 4, 4:6] = 70, 5
+    lesions = from_labels(numbers, affine)
+    np.testing.assert_allclose(lesions.xyz_mm, [[9, -6, 16.5], [5, 0, 12]])
+    assert lesions.labels is not None and lesions.labels.max() == 2 == len(lesions)
