@@ -1,0 +1,95 @@
+"""Many simulated heads as NIfTI files, with the table of the truth and the table for training."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from microbleeds.scan import write_nifti
+from microbleeds.settings import Contrast
+from microbleeds.simulate.anatomy import load_anatomy
+from microbleeds.simulate.head import HeadSettings, SimulatedHead, simulate_head
+from microbleeds.simulate.scanner import random_protocol
+
+SUFFIX: dict[Contrast, str] = {"t2star": "T2starw", "swi": "swi", "qsm": "Chimap"}
+TABLE_COLUMNS = ("image", "label", "contrast", "mask", "subject")
+TRUTH_COLUMNS = (
+    "subject", "contrast", "index", "x", "y", "z", "volume_mm3", "source_diameter_mm",
+    "susceptibility_ppm",
+)  # fmt: skip
+
+
+def simulate_dataset(
+    out: Path,
+    count: int,
+    contrasts: tuple[Contrast, ...],
+    seed: int,
+    anatomies: tuple[Path, ...],
+    settings: HeadSettings,
+    first: int = 0,
+    on_head: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Write heads `first` to `first + count - 1` of the series that `seed` defines.
+
+    Head i depends on (seed, i) alone, so a series can be split over machines and continued: heads
+    already there are kept. `table.csv` is what `train --data` takes; `truth.tsv` lists every
+    microbleed, invisible ones (volume 0) included.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for index in range(first, first + count):
+        subject = f"sub-sim{seed}x{index:04d}"
+        done = out / f"{subject}.json"
+        if not done.exists():
+            rng = np.random.default_rng([seed, index])
+            anatomy = load_anatomy(anatomies[int(rng.integers(len(anatomies)))])
+            head = simulate_head(anatomy, random_protocol(rng), contrasts, settings, rng)
+            _write_head(out, subject, head, anatomy.name)
+        on_head(index)
+    _write_tables(out)
+
+
+def _write_head(out: Path, subject: str, head: SimulatedHead, anatomy: str) -> None:
+    write_nifti(out / f"{subject}_desc-brain_mask.nii.gz", head.brain.astype(np.uint8), head.affine)
+    for contrast, image in head.images.items():
+        stored = image.astype(np.float32 if contrast == "qsm" else np.int16)
+        write_nifti(out / f"{subject}_{SUFFIX[contrast]}.nii.gz", stored, head.affine)
+        label = head.labels[contrast].astype(np.uint8)
+        write_nifti(out / f"{subject}_{SUFFIX[contrast]}_label.nii.gz", label, head.affine)
+    record = {
+        "anatomy": anatomy,
+        "protocol": asdict(head.protocol),
+        "contrasts": list(head.images),
+        "microbleeds": [asdict(bleed) for bleed in head.truth],
+    }
+    part = out / f"{subject}.json.part"
+    part.write_text(json.dumps(record, indent=1))
+    part.replace(out / f"{subject}.json")
+
+
+def _write_tables(out: Path) -> None:
+    rows, truth = [], []
+    for file in sorted(out.glob("sub-*.json")):
+        subject, record = file.stem, json.loads(file.read_text())
+        for contrast in record["contrasts"]:
+            stem = f"{subject}_{SUFFIX[contrast]}"
+            rows.append((f"{stem}.nii.gz", f"{stem}_label.nii.gz", contrast,
+                         f"{subject}_desc-brain_mask.nii.gz", subject))  # fmt: skip
+            for bleed in record["microbleeds"]:
+                x, y, z = (round(v, 3) for v in bleed["xyz_mm"])
+                truth.append((subject, contrast, bleed["index"], x, y, z,
+                              round(bleed["volume_mm3"][contrast], 2),
+                              round(bleed["source_diameter_mm"], 2),
+                              round(bleed["susceptibility_ppm"], 2)))  # fmt: skip
+    for name, columns, lines, mark in (
+        ("table.csv", TABLE_COLUMNS, rows, ","),
+        ("truth.tsv", TRUTH_COLUMNS, truth, "\t"),
+    ):
+        part = out / f"{name}.part"
+        with part.open("w", newline="") as stream:
+            csv.writer(stream, delimiter=mark, lineterminator="\n").writerows([columns, *lines])
+        part.replace(out / name)

@@ -1,0 +1,157 @@
+"""The scanner: protocol, k-space, coils, noise, and the three kinds of image made of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, ndimage
+
+from microbleeds.simulate.signal import GYROMAGNETIC_MHZ_PER_T
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a scan is acquired. Lengths in mm, times in ms."""
+
+    field_t: float = 3.0
+    te_ms: float = 20.0
+    tr_ms: float = 650.0
+    flip_deg: float = 20.0
+    acquired_mm: float = 0.9  # in-plane resolution of the acquisition
+    pixel_mm: float = 0.9  # in-plane spacing of the image: zero-filled when finer
+    slice_mm: float = 3.0  # distance between slices
+    gap: float = 0.0  # share of that distance which is not excited
+    snr: float = 40.0  # of brain tissue
+    partial_fourier: float = 1.0
+    k_filter: float = 0.2  # share of k-space that the taper covers (Tukey)
+    motion_mm: float = 0.0
+    tilt_deg: tuple[float, float] = (0.0, 0.0)  # of the slices against the main field
+
+
+def random_protocol(rng: np.random.Generator) -> Protocol:
+    """A protocol such as clinics, trials and biobanks use: 2D T2*-GRE or 3D SWI, 1.5 or 3 T."""
+    field_t = float(rng.choice([1.5, 3.0], p=[0.4, 0.6]))
+    slices_2d = rng.random() < 0.6
+    acquired = rng.uniform(0.5, 1.1)
+    te = rng.uniform(18, 32) if slices_2d else rng.uniform(18, 26)
+    return Protocol(
+        field_t=field_t,
+        te_ms=float(te * (1.3 if field_t < 2 else 0.9)),
+        tr_ms=float(rng.uniform(300, 1200) if slices_2d else rng.uniform(25, 60)),
+        flip_deg=float(rng.uniform(15, 35) if slices_2d else rng.uniform(8, 22)),
+        acquired_mm=float(acquired),
+        pixel_mm=float(max(0.4, acquired * rng.choice([1.0, rng.uniform(0.5, 1.0)]))),
+        slice_mm=float(rng.uniform(2.5, 5.0) if slices_2d else rng.uniform(0.8, 3.0)),
+        gap=float(rng.choice([0.0, rng.uniform(0, 0.2)]) if slices_2d else 0.0),
+        snr=float(np.exp(rng.uniform(np.log(12), np.log(70)))),
+        partial_fourier=float(rng.choice([1.0, rng.uniform(0.7, 1.0)])),
+        k_filter=float(rng.uniform(0.0, 0.6)),
+        motion_mm=float(rng.choice([0.0, rng.uniform(0, 0.8)], p=[0.7, 0.3])),
+        tilt_deg=(float(rng.normal(0, 8)), float(rng.normal(0, 4))),
+    )
+
+
+def slice_weights(count: int, gap: float) -> NDArray[np.float32]:
+    """Excitation of the sub-slices across one slice, smooth-edged, summing to 1."""
+    position = (np.arange(count) + 0.5) / count - 0.5
+    profile = 1 / (1 + np.exp((np.abs(position) - 0.5 * (1 - gap)) / 0.04)) + 1e-3
+    return (profile / profile.sum()).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What happens to every slice in k-space: kept lines, taper, motion; (X, Y) image shape."""
+
+    transfer: NDArray[np.complex64]  # on the cropped k-space, centred
+    image_shape: tuple[int, int]
+
+
+def encoding(
+    fine_shape: tuple[int, int], fine_mm: float, protocol: Protocol, rng: np.random.Generator
+) -> Encoding:
+    """Truncation, partial Fourier, Tukey taper and line-wise motion as one transfer function."""
+    kept = tuple(min(n, round(n * fine_mm / protocol.acquired_mm)) for n in fine_shape)
+    image = tuple(max(k, round(n * fine_mm / protocol.pixel_mm)) for k, n in zip(kept, fine_shape, strict=True))
+    lines = [np.abs((np.arange(n) - n // 2) / (n / 2)) for n in kept]
+    taper = [
+        np.where(u < 1 - protocol.k_filter, 1, 0.5 + 0.5 * np.cos(np.pi * (u - 1 + protocol.k_filter) / max(protocol.k_filter, 1e-3)))
+        for u in lines
+    ]  # fmt: skip
+    transfer = (taper[0][:, None] * taper[1][None, :]).astype(np.complex64)
+    order = np.arange(kept[1])
+    transfer[:, order > protocol.partial_fourier * kept[1]] = 0
+    if protocol.motion_mm:
+        steps = np.cumsum(rng.random(kept[1]) < 6 / kept[1])
+        shift = rng.normal(0, protocol.motion_mm, (steps[-1] + 1, 2))[steps]
+        shift -= shift[kept[1] // 2]
+        k = [(np.arange(n) - n // 2) / (m * fine_mm) for n, m in zip(kept, fine_shape, strict=True)]
+        turn = k[0][:, None] * shift[None, :, 0] + (k[1] * shift[:, 1])[None, :]
+        transfer = transfer * np.exp(2j * np.pi * turn).astype(np.complex64)
+    return Encoding(transfer, (image[0], image[1]))
+
+
+def acquire(
+    slices: NDArray[np.complex64], code: Encoding, noise: float, rng: np.random.Generator | None
+) -> NDArray[np.complex64]:
+    """Image of slice-averaged signal (Xf, Yf, Z) through the encoding: (X, Y, Z) complex.
+
+    noise: standard deviation per channel of the image; None for `rng` leaves it out.
+    """
+    kept = code.transfer.shape
+    spectrum = fft.fftshift(fft.fft2(slices, axes=(0, 1), workers=2), axes=(0, 1))
+    low = [n // 2 - k // 2 for n, k in zip(slices.shape, kept, strict=False)]
+    spectrum = spectrum[low[0] : low[0] + kept[0], low[1] : low[1] + kept[1]]
+    scale = np.prod(code.image_shape) / (slices.shape[0] * slices.shape[1])
+    spectrum = spectrum * (code.transfer[:, :, None] * np.float32(scale))
+    if rng is not None:
+        sd = noise * np.sqrt(np.prod(code.image_shape)) * np.sqrt(np.prod(code.image_shape) / np.prod(kept))
+        draw = rng.standard_normal((*spectrum.shape, 2), np.float32) * np.float32(sd)
+        # Unsampled lines stay empty, so noise has the correlation that zero-filling gives it.
+        spectrum += draw.view(np.complex64)[..., 0] * (np.abs(code.transfer) > 0)[:, :, None]
+    full = np.zeros((*code.image_shape, slices.shape[2]), np.complex64)
+    start = [n // 2 - k // 2 for n, k in zip(code.image_shape, kept, strict=True)]
+    full[start[0] : start[0] + kept[0], start[1] : start[1] + kept[1]] = spectrum
+    image: NDArray[np.complex64] = fft.ifft2(fft.ifftshift(full, axes=(0, 1)), axes=(0, 1), workers=2)
+    return image
+
+
+def susceptibility_weighted(
+    image: NDArray[np.complex64], filter_size: float = 0.15, power: int = 4
+) -> NDArray[np.float32]:
+    """SWI: magnitude times the phase mask to a power (Haacke et al. 2004).
+
+    image: (X, Y, Z) complex. filter_size: share of k-space kept by the low-pass (homodyne) filter.
+    """
+    window = [fft.ifftshift(_hann(n, filter_size)) for n in image.shape[:2]]
+    low = fft.ifft2(
+        fft.fft2(image, axes=(0, 1), workers=2) * (window[0][:, None] * window[1])[:, :, None],
+        axes=(0, 1), workers=2,
+    )  # fmt: skip
+    phase = np.angle(image * np.conj(low))
+    mask = np.clip(1 - phase / np.pi, 0, 1)
+    weighted: NDArray[np.float32] = (np.abs(image) * mask**power).astype(np.float32)
+    return weighted
+
+
+def _hann(count: int, share: float) -> NDArray[np.float32]:
+    position = np.abs((np.arange(count) - count // 2) / (count / 2 * share))
+    return np.where(position < 1, 0.5 + 0.5 * np.cos(np.pi * position), 0).astype(np.float32)
+
+
+def field_from_phase(
+    image: NDArray[np.complex64], te_ms: float, field_t: float
+) -> NDArray[np.float32]:
+    """Field in ppm from the phase of a background-free complex image."""
+    field: NDArray[np.float32] = np.angle(image) / np.float32(
+        2 * np.pi * GYROMAGNETIC_MHZ_PER_T * field_t * te_ms / 1000
+    )
+    return field
+
+
+def coil_shading(shape: tuple[int, int, int], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Smooth receive sensitivity (X, Y, Z) around 1."""
+    knots = np.exp(rng.normal(0, rng.uniform(0, 0.3), (4, 4, 3)))
+    zoom = [n / k for n, k in zip(shape, knots.shape, strict=True)]
+    return ndimage.zoom(knots.astype(np.float32), zoom, order=1, grid_mode=True, mode="nearest")

@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+
+from microbleeds.simulate.scanner import (
+    Protocol,
+    acquire,
+    encoding,
+    field_from_phase,
+    random_protocol,
+    slice_weights,
+    susceptibility_weighted,
+)
+
+
+def noiseless(image: np.ndarray, protocol: Protocol, fine_mm: float = 0.5) -> np.ndarray:
+    code = encoding(image.shape[:2], fine_mm, protocol, np.random.default_rng(0))
+    return acquire(image.astype(np.complex64), code, 0, None)
+
+
+def test_full_sampling_gives_the_image_back() -> None:
+    image = np.random.default_rng(0).normal(size=(40, 36, 3))
+    protocol = Protocol(acquired_mm=0.5, pixel_mm=0.5, k_filter=0.0)
+    assert noiseless(image, protocol).real == pytest.approx(image, abs=1e-4)
+
+
+def test_truncation_rings_as_gibbs_said() -> None:
+    edge = np.zeros((128, 8, 1))
+    edge[32:96] = 1
+    protocol = Protocol(acquired_mm=2.0, pixel_mm=0.5, k_filter=0.0)
+    overshoot = np.abs(noiseless(edge, protocol)).max() - 1
+    assert overshoot == pytest.approx(0.09, abs=0.02)  # 8.95 % of the step
+
+
+def test_zero_filling_and_binning_keep_the_mean() -> None:
+    image = np.random.default_rng(0).random((60, 50, 2))
+    for acquired, pixel in ((1.0, 1.0), (1.0, 0.5), (0.7, 0.4)):
+        protocol = Protocol(acquired_mm=acquired, pixel_mm=pixel)
+        assert noiseless(image, protocol).real.mean() == pytest.approx(image.mean(), rel=1e-3)
+
+
+def test_noise_has_the_asked_standard_deviation_and_rician_background() -> None:
+    protocol = Protocol(acquired_mm=0.5, pixel_mm=0.5, k_filter=0.0)
+    rng = np.random.default_rng(1)
+    code = encoding((64, 64), 0.5, protocol, rng)
+    empty = acquire(np.zeros((64, 64, 8), np.complex64), code, 2.0, rng)
+    assert empty.real.std() == pytest.approx(2.0, rel=0.03)
+    assert np.abs(empty).mean() == pytest.approx(2.0 * np.sqrt(np.pi / 2), rel=0.03)
+
+
+def test_slice_profile_sums_to_one_and_a_gap_narrows_it() -> None:
+    full, gapped = slice_weights(8, 0.0), slice_weights(8, 0.4)
+    assert full.sum() == pytest.approx(1) and gapped.sum() == pytest.approx(1)
+    assert gapped[0] < 0.2 * full[0]
+
+
+def test_swi_darkens_positive_phase_only() -> None:
+    image = np.ones((64, 64, 1), np.complex64)
+    image[30:32, 30:32] = np.exp(1.2j)
+    image[40:42, 40:42] = np.exp(-1.2j)
+    weighted = susceptibility_weighted(image, 0.1, 4)
+    assert weighted[30, 30, 0] < 0.4 < 0.9 < weighted[40, 40, 0]
+
+
+def test_field_from_phase_inverts_the_phase() -> None:
+    field = np.full((3, 3, 3), 0.2)
+    image = np.exp(2j * np.pi * 42.577 * 3.0 * 0.008 * field)
+    assert field_from_phase(image, 8.0, 3.0) == pytest.approx(field, rel=1e-5)
+
+
+def test_protocols_are_reproducible_and_within_the_clinic() -> None:
+    assert random_protocol(np.random.default_rng(5)) == random_protocol(np.random.default_rng(5))
+    for seed in range(50):
+        p = random_protocol(np.random.default_rng(seed))
+        assert 0.4 <= p.pixel_mm <= p.acquired_mm <= 1.1 and 0.8 <= p.slice_mm <= 5

@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+from microbleeds.simulate.signal import decay_rate, gradient_echo, steady_state, tissue_maps
+
+
+def test_steady_state_is_the_ernst_formula() -> None:
+    t1, tr = 900.0, 30.0
+    ernst = np.rad2deg(np.arccos(np.exp(-tr / t1)))
+    signals = [steady_state(1.0, t1, tr, angle) for angle in np.arange(1, 60, 0.25)]
+    assert np.arange(1, 60, 0.25)[int(np.argmax(signals))] == pytest.approx(ernst, abs=0.3)
+    assert steady_state(0.7, 800, 1e6, 90) == pytest.approx(0.7)
+
+
+def test_decay_and_phase_follow_te() -> None:
+    one = np.ones((2, 2, 2), np.float32)
+    signal = gradient_echo(one, 20 * one, 0.1 * one, te_ms=25, field_t=3.0)
+    assert np.abs(signal)[0, 0, 0] == pytest.approx(np.exp(-0.5), rel=1e-5)
+    turns = 42.577 * 3.0 * 0.1 * 0.025
+    assert np.angle(signal)[0, 0, 0] == pytest.approx(2 * np.pi * turns, rel=1e-4)
+
+
+def test_phase_wraps() -> None:
+    one = np.ones((1, 1, 1), np.float32)
+    whole_turn = 1 / (42.577 * 3.0 * 0.020)
+    once = gradient_echo(one, one, 0.1 * one, 20, 3.0)
+    again = gradient_echo(one, one, (0.1 + whole_turn) * one, 20, 3.0)
+    assert once == pytest.approx(again, abs=1e-4)
+
+
+def test_r2star_grows_with_the_field() -> None:
+    assert decay_rate(50, 3.0) == pytest.approx(20.0)
+    assert 10 < decay_rate(50, 1.5) < 20 < decay_rate(50, 7.0)
+
+
+def test_maps_hold_every_label_and_air_is_silent() -> None:
+    labels = np.array([[[0, 2, 3, 4, 13, 515, 507, 999]]], np.int16)
+    maps = tissue_maps(labels, 3.0, 600, 20, np.random.default_rng(0))
+    amplitude = maps.amplitude[0, 0]
+    assert amplitude[0] == 0 and np.all(amplitude[1:] > 0)
+    assert maps.outer[0, 0, 0] == 0 and np.all(maps.outer[0, 0, 1:] < -9)
+    assert maps.local[0, 0, 4] > maps.local[0, 0, 1]  # iron of the pallidum

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from microbleeds.simulate.vessels import Tubes, draw, walk
+
+
+def test_a_drawn_tube_has_its_volume() -> None:
+    z = np.arange(0, 20, 0.2)
+    centres = np.stack([np.full_like(z, 8.1), np.full_like(z, 7.9), z + 2], -1).astype(np.float32)
+    spacing = np.full(3, 0.4)
+    tube = Tubes(centres, np.full(len(z), 1.5, np.float32))
+    fraction = draw(tube, np.zeros(3), spacing, (40, 40, 60))
+    middle = fraction[:, :, 20:40].sum() * spacing.prod()
+    assert middle == pytest.approx(np.pi * 1.5**2 * 20 * 0.4, rel=0.08)
+
+
+def test_a_thin_tube_fills_a_share_of_its_voxels() -> None:
+    centres = np.stack([np.full(50, 5.0), np.full(50, 5.0), np.linspace(1, 9, 50)], -1)
+    thin = draw(Tubes(centres.astype(np.float32), np.full(50, 0.1, np.float32)),
+                np.zeros(3), np.full(3, 0.5), (20, 20, 20))  # fmt: skip
+    assert 0 < thin.max() < 0.3
+
+
+def test_points_outside_the_grid_are_left_out() -> None:
+    tubes = Tubes(np.array([[-5, 2, 2], [50, 2, 2]], np.float32), np.ones(2, np.float32))
+    assert draw(tubes, np.zeros(3), np.ones(3), (5, 5, 5)).max() == 0
+
+
+def test_walks_climb_their_guide_and_end_at_their_length() -> None:
+    rng = np.random.default_rng(0)
+    guide = np.repeat(np.arange(60, dtype=np.float32)[:, None, None] / 10, 20, 1).repeat(20, 2)
+    start = np.full((5, 3), 10.0)
+    tubes = walk(start, rng.normal(size=(5, 3)), np.full(5, 12.0), np.ones(5), guide, rng, pull=3.0)
+    assert tubes.centres[:, 0].max() > 18
+    assert len(tubes.centres) == 5 * int(12 / 0.3)
+
+
+def test_no_starts_give_no_tubes() -> None:
+    nothing = np.zeros((0, 3))
+    tubes = walk(nothing, nothing, np.zeros(0), np.zeros(0), None, np.random.default_rng(0))
+    assert len(tubes.radii) == 0
