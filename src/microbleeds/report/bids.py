@@ -1,0 +1,89 @@
+"""Names of the files that `detect` writes: BIDS names in, BIDS-derivative names out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from microbleeds.errors import UserError
+
+_BIDS = re.compile(r"sub-[A-Za-z0-9]+(?:_[a-z]+-[A-Za-z0-9+]+)*_[A-Za-z0-9]+")
+_REPLACED = ("desc", "label", "seg")  # entities that the outputs set themselves
+
+MASK = "_label-CMB_mask"
+DSEG = "_seg-CMB_dseg"
+CANDIDATES = "_label-CMB_candidates"
+BRAIN = "_desc-brain_mask"
+REPORT = "_cmb"
+
+
+@dataclass(frozen=True)
+class OutputPaths:
+    """The files written for one scan."""
+
+    mask: Path  # uint8, 1 in microbleeds
+    dseg: Path  # one number a microbleed
+    table: Path  # the microbleeds of `dseg`
+    candidates: Path  # all candidates, kept or dropped
+    brain: Path
+    report: Path  # settings, versions, timings, warnings
+
+    def all(self) -> tuple[Path, ...]:
+        """Every path."""
+        return (self.mask, self.dseg, self.table, self.candidates, self.brain, self.report)
+
+
+def nifti_stem(path: Path) -> str:
+    """The file name without `.nii` or `.nii.gz`; a folder's name as it is."""
+    return re.sub(r"\.nii(\.gz)?$", "", path.name)
+
+
+def output_stem(name: str) -> str:
+    """What every output of a scan begins with.
+
+    A BIDS name loses its suffix and the entities that the outputs set themselves.
+    """
+    if not _BIDS.fullmatch(name):
+        return name
+    entities = name.split("_")[:-1]
+    return "_".join(entity for entity in entities if entity.split("-")[0] not in _REPLACED)
+
+
+def output_paths(name: str, folder: Path) -> OutputPaths:
+    """Where the outputs of the scan called `name` (no `.nii`) go in `folder`."""
+    stem = output_stem(name)
+    return OutputPaths(
+        mask=folder / f"{stem}{MASK}.nii.gz",
+        dseg=folder / f"{stem}{DSEG}.nii.gz",
+        table=folder / f"{stem}{DSEG}.tsv",
+        candidates=folder / f"{stem}{CANDIDATES}.tsv",
+        brain=folder / f"{stem}{BRAIN}.nii.gz",
+        report=folder / f"{stem}{REPORT}.json",
+    )
+
+
+def plan_outputs(
+    scans: Sequence[Path], folder: Path, overwrite: bool = False
+) -> tuple[OutputPaths, ...]:
+    """The outputs of every scan, in order.
+
+    Raises UserError when two scans would write the same files, or when a file exists and
+    `overwrite` is off: before anything is computed.
+    """
+    plans = tuple(output_paths(nifti_stem(scan), folder) for scan in scans)
+    taken: dict[Path, Path] = {}
+    for scan, plan in zip(scans, plans, strict=True):
+        if plan.report in taken:
+            raise UserError(
+                f"{taken[plan.report]} and {scan} would both write {plan.mask}; "
+                "give them different names or write them to different folders."
+            )
+        taken[plan.report] = scan
+        existing = [path for path in plan.all() if path.exists()]
+        if existing and not overwrite:
+            raise UserError(
+                f"{existing[0]} exists already; choose another output folder or allow overwriting."
+            )
+    return plans

@@ -1,0 +1,78 @@
+"""Everything that `detect` writes for one scan."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import microbleeds
+from microbleeds.models.zoo import Models
+from microbleeds.pipeline import Detections
+from microbleeds.report.bids import OutputPaths
+from microbleeds.report.files import write_json
+from microbleeds.report.table import write_candidates, write_detections
+from microbleeds.scan import Scan, write_nifti
+
+RESEARCH_USE = "Research software, not a medical device: not for diagnosis or treatment."
+SMALL_BRAIN_CM3 = 700.0
+THICK_SLICE_MM = 5.5
+
+
+def write_results(
+    scan: Scan, source: Path, found: Detections, models: Models, paths: OutputPaths
+) -> None:
+    """Masks, tables and the JSON record; the JSON comes last, so where it is, all is.
+
+    Raises UserError when a file cannot be written.
+    """
+    write_nifti(paths.brain, found.brain.astype(np.uint8), scan.affine)
+    write_nifti(paths.dseg, found.labels, scan.affine)
+    write_nifti(paths.mask, (found.labels > 0).astype(np.uint8), scan.affine)
+    write_detections(paths.table, found.table, scan.affine)
+    write_candidates(paths.candidates, found.table, scan.affine)
+    write_json(paths.report, record(scan, source, found, models))
+
+
+def record(scan: Scan, source: Path, found: Detections, models: Models) -> dict[str, Any]:
+    """What a result file says of itself: count, warnings, settings, versions, hashes, timings."""
+    return {
+        "microbleeds": len(found.microbleeds),
+        "candidates": len(found.table),
+        "highest_detector_probability": round(found.highest_probability, 4),
+        "warnings": warnings(scan, found),
+        "source": str(source),
+        "contrast": scan.contrast,
+        "voxel_mm": [round(float(mm), 4) for mm in scan.spacing],
+        "brain_cm3": round(_brain_cm3(scan, found), 1),
+        "model": {"name": models.card.name, "files": models.card.files},
+        "settings": asdict(found.settings),
+        "seconds": found.seconds,
+        "version": microbleeds.__version__,
+        "notice": RESEARCH_USE,
+    }
+
+
+def warnings(scan: Scan, found: Detections) -> list[str]:
+    """Reasons to look twice: an empty result never comes without a word."""
+    notes = list(scan.notes)
+    highest = found.highest_probability
+    if not found.table:
+        notes.append(f"no candidate: highest probability of step 1 was {highest:.2f}")
+    elif not found.microbleeds:
+        best = max(row.probability for row in found.table)
+        notes.append(
+            f"no microbleed: all {len(found.table)} candidates were dropped, the best had "
+            f"probability {best:.2f}"
+        )
+    if (volume := _brain_cm3(scan, found)) < SMALL_BRAIN_CM3:
+        notes.append(f"the brain mask holds {volume:.0f} cm3: is the scan's coverage partial?")
+    if (thickest := float(scan.spacing.max())) > THICK_SLICE_MM:
+        notes.append(f"slices of {thickest:.1f} mm are thicker than any the networks were shown")
+    return notes
+
+
+def _brain_cm3(scan: Scan, found: Detections) -> float:
+    return float(found.brain.sum() * scan.spacing.prod() / 1000)
