@@ -1,12 +1,10 @@
 """What the pictures show, read back from the PNG."""
 
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from microbleeds.errors import UserError
 from microbleeds.report import pictures
 from microbleeds.report.pictures import draw_detections
 from microbleeds.scan import Scan
@@ -76,9 +74,3 @@ def test_qsm_shows_the_brightest_value(scan, tmp_path):
 def test_without_brain_and_outside_the_scan(scan, tmp_path):
     outside = [replace(detections(1)[0], xyz_mm=(20, 0, 500))]
     assert drawn(scan, np.zeros_like(BRAIN), outside, tmp_path / "p.png").size
-
-
-def test_without_matplotlib(scan, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(UserError, match=r'pip install "microbleeds\[figures\]"'):
-        draw_detections(scan, BRAIN, [], tmp_path / "p.png")

@@ -28,11 +28,14 @@ class OutputPaths:
     table: Path  # the microbleeds of `dseg`
     candidates: Path  # all candidates, kept or dropped
     brain: Path
+    picture: Path  # PNG of the microbleeds
     report: Path  # settings, versions, timings, warnings
 
     def all(self) -> tuple[Path, ...]:
         """Every path."""
-        return (self.mask, self.dseg, self.table, self.candidates, self.brain, self.report)
+        return (
+            self.mask, self.dseg, self.table, self.candidates, self.brain, self.picture, self.report
+        )  # fmt: skip
 
 
 def nifti_stem(path: Path) -> str:
@@ -60,6 +63,7 @@ def output_paths(name: str, folder: Path) -> OutputPaths:
         table=folder / f"{stem}{DSEG}.tsv",
         candidates=folder / f"{stem}{CANDIDATES}.tsv",
         brain=folder / f"{stem}{BRAIN}.nii.gz",
+        picture=folder / f"{stem}{REPORT}.png",
         report=folder / f"{stem}{REPORT}.json",
     )
 

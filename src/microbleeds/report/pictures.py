@@ -12,7 +12,6 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from microbleeds.errors import UserError
 from microbleeds.report.files import writing
 from microbleeds.scan import Scan
 from microbleeds.steps import Candidate
@@ -32,14 +31,10 @@ def draw_detections(
 
     brain: on the scan's grid. The brain is seen across its slices, by the darkest value along the
     line of sight (the brightest for QSM). Close-ups: the first 24, 30 mm wide, with a bar of 10 mm.
-    Raises UserError without matplotlib or when `path` cannot be written.
+    Raises UserError when `path` cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UserError(
-            'Pictures need matplotlib, which is missing; run: pip install "microbleeds[figures]"'
-        ) from error
+    from matplotlib.figure import Figure
+
     view = _view(scan, brain)
     shown = detections[:_CLOSE_UPS]
     rows = math.ceil(len(shown) / _COLUMNS)

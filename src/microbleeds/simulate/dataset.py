@@ -10,10 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+from microbleeds.errors import UserError
+from microbleeds.report.files import write_text, writing
 from microbleeds.scan import write_nifti
 from microbleeds.settings import Contrast
+from microbleeds.simulate import HeadSettings, SimulatedHead
 from microbleeds.simulate.anatomy import load_anatomy
-from microbleeds.simulate.head import HeadSettings, SimulatedHead, simulate_head
+from microbleeds.simulate.head import simulate_head
 from microbleeds.simulate.scanner import random_protocol
 
 SUFFIX: dict[Contrast, str] = {"t2star": "T2starw", "swi": "swi", "qsm": "Chimap"}
@@ -36,24 +39,37 @@ def simulate_dataset(
 ) -> None:
     """Write heads `first` to `first + count - 1` of the series that `seed` defines.
 
-    Head i depends on (seed, i) alone, so a series can be split over machines and continued: heads
-    already there are kept. `table.csv` is what `train --data` takes; `truth.tsv` lists every
-    microbleed, invisible ones (volume 0) included.
+    Head i depends on (seed, i) and the arguments alone, so a series can be split over machines and
+    continued: heads already there are kept. `table.csv` is what `train --data` takes; `truth.tsv`
+    lists every microbleed, invisible ones (volume 0) included. `on_head` is called after each.
+
+    Raises UserError when an anatomy cannot be used or `out` cannot be written.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{out} cannot be made ({error.strerror}); choose a folder that you may write to."
+        ) from error
     for index in range(first, first + count):
-        subject = f"sub-sim{seed}x{index:04d}"
+        subject = subject_name(seed, index)
         done = out / f"{subject}.json"
         if not done.exists():
             rng = np.random.default_rng([seed, index])
             anatomy = load_anatomy(anatomies[int(rng.integers(len(anatomies)))])
             head = simulate_head(anatomy, random_protocol(rng), contrasts, settings, rng)
-            _write_head(out, subject, head, anatomy.name)
+            write_head(out, subject, head, anatomy.name)
         on_head(index)
-    _write_tables(out)
+    write_tables(out)
 
 
-def _write_head(out: Path, subject: str, head: SimulatedHead, anatomy: str) -> None:
+def subject_name(seed: int, index: int) -> str:
+    """What the files of a head begin with."""
+    return f"sub-sim{seed}x{index:04d}"
+
+
+def write_head(out: Path, subject: str, head: SimulatedHead, anatomy: str) -> None:
+    """Images, labels and mask; the JSON comes last, as its presence says that all are there."""
     write_nifti(out / f"{subject}_desc-brain_mask.nii.gz", head.brain.astype(np.uint8), head.affine)
     for contrast, image in head.images.items():
         stored = image.astype(np.float32 if contrast == "qsm" else np.int16)
@@ -66,12 +82,11 @@ def _write_head(out: Path, subject: str, head: SimulatedHead, anatomy: str) -> N
         "contrasts": list(head.images),
         "microbleeds": [asdict(bleed) for bleed in head.truth],
     }
-    part = out / f"{subject}.json.part"
-    part.write_text(json.dumps(record, indent=1))
-    part.replace(out / f"{subject}.json")
+    write_text(out / f"{subject}.json", json.dumps(record, indent=1))
 
 
-def _write_tables(out: Path) -> None:
+def write_tables(out: Path) -> None:
+    """The tables of all heads in the folder, in order of their names."""
     rows, truth = [], []
     for file in sorted(out.glob("sub-*.json")):
         subject, record = file.stem, json.loads(file.read_text())
@@ -89,7 +104,5 @@ def _write_tables(out: Path) -> None:
         ("table.csv", TABLE_COLUMNS, rows, ","),
         ("truth.tsv", TRUTH_COLUMNS, truth, "\t"),
     ):
-        part = out / f"{name}.part"
-        with part.open("w", newline="") as stream:
+        with writing(out / name) as part, part.open("w", newline="") as stream:
             csv.writer(stream, delimiter=mark, lineterminator="\n").writerows([columns, *lines])
-        part.replace(out / name)

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from microbleeds.simulate import anatomy as an
 
-# Share of microbleeds by place in public tables (957 lesions), lobar first.
+# Share of microbleeds by place, measured on 957 lesions of public tables (VALDO, DOU, RODEJA).
 PLACES = (
     (0.40, an.WHITE),
     (0.34, an.CORTEX),
@@ -36,12 +36,17 @@ class Bleed:
     @property
     def centre(self) -> NDArray[np.float64]:
         """Centre of the main ellipsoid, (3,) mm."""
-        return self.centres[0]
+        centre: NDArray[np.float64] = self.centres[0]
+        return centre
 
 
 @dataclass(frozen=True)
 class LesionRanges:
-    """How many bleeds and of what kind; radii are of the deposit, not of its blooming."""
+    """How many bleeds and of what kind; radii are of the deposit, not of its blooming.
+
+    count: fewest and most, both possible. susceptibility_ppm: bounds of a log-uniform
+    distribution. cluster_chance: share of bleeds placed near the one before.
+    """
 
     count: tuple[int, int] = (0, 12)
     median_radius_mm: float = 0.55
@@ -53,12 +58,14 @@ class LesionRanges:
 def place_bleeds(
     labels: NDArray[np.int16], ranges: LesionRanges, rng: np.random.Generator
 ) -> tuple[Bleed, ...]:
-    """Random bleeds at the places and sizes of real ones (METHOD.md), none overlapping another.
+    """Random bleeds at the places and sizes of real ones, none overlapping another.
 
-    labels: (X, Y, Z) 1 mm anatomy.
+    labels: (X, Y, Z) 1 mm anatomy. Where there is too little room there are fewer than asked for.
     """
     candidates = [np.flatnonzero(an.select(labels, place)) for _, place in PLACES]
-    shares = np.array([share if len(c) else 0 for (share, _), c in zip(PLACES, candidates, strict=True)])
+    shares = np.array(
+        [share if len(c) else 0 for (share, _), c in zip(PLACES, candidates, strict=True)]
+    )
     bleeds: list[Bleed] = []
     if shares.sum() == 0:
         return ()
@@ -75,7 +82,10 @@ def place_bleeds(
         inside = np.all((np.rint(centre) >= 0) & (np.rint(centre) < labels.shape))
         if not inside or labels[tuple(np.rint(centre).astype(int))] not in an.TISSUE:
             continue
-        if all(np.linalg.norm(centre - b.centre) > 1.5 + b.radii.max() + bleed.radii.max() for b in bleeds):
+        if all(
+            np.linalg.norm(centre - b.centre) > 1.5 + b.radii.max() + bleed.radii.max()
+            for b in bleeds
+        ):
             bleeds.append(bleed)
     return tuple(bleeds)
 
@@ -83,7 +93,10 @@ def place_bleeds(
 def _random_bleed(
     centre: NDArray[np.float64], ranges: LesionRanges, rng: np.random.Generator
 ) -> Bleed:
-    radius = float(np.clip(ranges.median_radius_mm * rng.lognormal(0, ranges.radius_log_sd), 0.3, 4.5))
+    """One ellipsoid, three times in ten with one to three smaller ones at its side."""
+    radius = float(
+        np.clip(ranges.median_radius_mm * rng.lognormal(0, ranges.radius_log_sd), 0.3, 4.5)
+    )
     parts = 1 + (rng.integers(1, 4) if rng.random() < 0.3 else 0)
     centres = centre + np.vstack([np.zeros(3), rng.normal(0, 0.5 * radius, (parts - 1, 3))])
     radii = radius * rng.uniform(0.75, 1.25, (parts, 3))
@@ -93,9 +106,15 @@ def _random_bleed(
 
 
 def draw_bleed(
-    bleed: Bleed, origin_mm: NDArray[np.float64], spacing: NDArray[np.float64], shape: tuple[int, int, int]
+    bleed: Bleed,
+    origin_mm: NDArray[np.float64],
+    spacing: NDArray[np.float64],
+    shape: tuple[int, int, int],
 ) -> NDArray[np.float32]:
-    """Volume fraction of the bleed in each voxel of a small grid, by 3 x 3 x 3 sub-sampling."""
+    """Volume fraction of the bleed in each voxel of a small grid, by 3 x 3 x 3 sub-sampling.
+
+    origin_mm: centre of the first voxel, (3,); spacing in mm, (3,). Returns float32 of `shape`.
+    """
     axes = [
         origin + step * (np.arange(3 * n) / 3 - 1 / 3)
         for origin, step, n in zip(origin_mm, spacing, shape, strict=True)
@@ -109,16 +128,21 @@ def draw_bleed(
             + ((z - centre[2]) / radii[2]) ** 2
         ) <= 1
     a, b, c = shape
-    fraction: NDArray[np.float32] = (
-        inside.reshape(a, 3, b, 3, c, 3).mean((1, 3, 5), dtype=np.float32)
+    fraction: NDArray[np.float32] = inside.reshape(a, 3, b, 3, c, 3).mean(
+        (1, 3, 5), dtype=np.float32
     )
     return fraction
 
 
 def siderosis(labels: NDArray[np.int16], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Superficial siderosis: iron along a patch of the cortical surface, ppm on the 1 mm grid."""
+    """Superficial siderosis: iron along a patch of the cortical surface, ppm on the 1 mm grid.
+
+    Zero where no cortex touches CSF.
+    """
     surface = an.select(labels, an.CORTEX) & ndimage.binary_dilation(an.select(labels, an.CSF))
     where = np.argwhere(surface)
+    if not len(where):
+        return np.zeros(labels.shape, np.float32)
     centre = where[rng.integers(len(where))]
     near = np.zeros(labels.shape, bool)
     near[tuple(where[np.linalg.norm(where - centre, axis=1) < rng.uniform(8, 25)].T)] = True

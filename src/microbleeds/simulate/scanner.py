@@ -13,7 +13,7 @@ from microbleeds.simulate.signal import GYROMAGNETIC_MHZ_PER_T
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a scan is acquired. Lengths in mm, times in ms."""
+    """How a scan is acquired. Lengths in mm, times in ms, angles in degrees."""
 
     field_t: float = 3.0
     te_ms: float = 20.0
@@ -27,7 +27,7 @@ class Protocol:
     partial_fourier: float = 1.0
     k_filter: float = 0.2  # share of k-space that the taper covers (Tukey)
     motion_mm: float = 0.0
-    tilt_deg: tuple[float, float] = (0.0, 0.0)  # of the slices against the main field
+    tilt_deg: tuple[float, float] = (0.0, 0.0)  # of the slices about the scanner's x and y
 
 
 def random_protocol(rng: np.random.Generator) -> Protocol:
@@ -54,50 +54,77 @@ def random_protocol(rng: np.random.Generator) -> Protocol:
 
 
 def slice_weights(count: int, gap: float) -> NDArray[np.float32]:
-    """Excitation of the sub-slices across one slice, smooth-edged, summing to 1."""
+    """Excitation of the `count` cells across one slice, (count,), smooth-edged, summing to 1.
+
+    gap: share of the distance between slices that is not excited.
+    """
     position = (np.arange(count) + 0.5) / count - 0.5
     profile = 1 / (1 + np.exp((np.abs(position) - 0.5 * (1 - gap)) / 0.04)) + 1e-3
-    return (profile / profile.sum()).astype(np.float32)
+    weights: NDArray[np.float32] = (profile / profile.sum()).astype(np.float32)
+    return weights
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """What happens to every slice in k-space: kept lines, taper, motion; (X, Y) image shape."""
+    """What happens to every slice in k-space, and the (X, Y) shape of the image.
 
-    transfer: NDArray[np.complex64]  # on the cropped k-space, centred
+    transfer: factors on the acquired k-space, zero frequency in the middle; 0 where not sampled.
+    """
+
+    transfer: NDArray[np.complex64]
     image_shape: tuple[int, int]
 
 
 def encoding(
     fine_shape: tuple[int, int], fine_mm: float, protocol: Protocol, rng: np.random.Generator
 ) -> Encoding:
-    """Truncation, partial Fourier, Tukey taper and line-wise motion as one transfer function."""
+    """Truncation, partial Fourier, Tukey taper and line-wise motion as one transfer function.
+
+    fine_shape, fine_mm: in-plane size and spacing of the object. Lines lie along x, in order of y.
+    """
     kept = tuple(min(n, round(n * fine_mm / protocol.acquired_mm)) for n in fine_shape)
-    image = tuple(max(k, round(n * fine_mm / protocol.pixel_mm)) for k, n in zip(kept, fine_shape, strict=True))
-    lines = [np.abs((np.arange(n) - n // 2) / (n / 2)) for n in kept]
-    taper = [
-        np.where(u < 1 - protocol.k_filter, 1, 0.5 + 0.5 * np.cos(np.pi * (u - 1 + protocol.k_filter) / max(protocol.k_filter, 1e-3)))
-        for u in lines
-    ]  # fmt: skip
+    image = tuple(
+        max(k, round(n * fine_mm / protocol.pixel_mm))
+        for k, n in zip(kept, fine_shape, strict=True)
+    )
+    taper = [_tukey(n, protocol.k_filter) for n in kept]
     transfer = (taper[0][:, None] * taper[1][None, :]).astype(np.complex64)
-    order = np.arange(kept[1])
-    transfer[:, order > protocol.partial_fourier * kept[1]] = 0
+    transfer[:, np.arange(kept[1]) > protocol.partial_fourier * kept[1]] = 0
     if protocol.motion_mm:
-        steps = np.cumsum(rng.random(kept[1]) < 6 / kept[1])
-        shift = rng.normal(0, protocol.motion_mm, (steps[-1] + 1, 2))[steps]
-        shift -= shift[kept[1] // 2]
         k = [(np.arange(n) - n // 2) / (m * fine_mm) for n, m in zip(kept, fine_shape, strict=True)]
-        turn = k[0][:, None] * shift[None, :, 0] + (k[1] * shift[:, 1])[None, :]
-        transfer = transfer * np.exp(2j * np.pi * turn).astype(np.complex64)
+        transfer = transfer * _motion(k[0], k[1], protocol.motion_mm, rng)
     return Encoding(transfer, (image[0], image[1]))
 
 
+def _tukey(count: int, share: float) -> NDArray[np.float64]:
+    """Window over `count` centred samples: 1, with cosine edges over `share` of each half."""
+    position = np.abs((np.arange(count) - count // 2) / (count / 2))
+    edge = 0.5 + 0.5 * np.cos(np.pi * (position - 1 + share) / max(share, 1e-3))
+    return np.where(position < 1 - share, 1, edge)
+
+
+def _motion(
+    kx: NDArray[np.float64], ky: NDArray[np.float64], sd_mm: float, rng: np.random.Generator
+) -> NDArray[np.complex64]:
+    """Phase (X, Y) in k-space (1/mm) of a head that jerks to a new place about six times."""
+    lines = len(ky)
+    jerks = np.cumsum(rng.random(lines) < 6 / lines)
+    shift = rng.normal(0, sd_mm, (jerks[-1] + 1, 2))[jerks]
+    shift -= shift[lines // 2]  # the centre of k-space says where the head is
+    turn = kx[:, None] * shift[None, :, 0] + (ky * shift[:, 1])[None, :]
+    phase: NDArray[np.complex64] = np.exp(2j * np.pi * turn).astype(np.complex64)
+    return phase
+
+
 def acquire(
-    slices: NDArray[np.complex64], code: Encoding, noise: float, rng: np.random.Generator | None
+    slices: NDArray[np.complex64],
+    code: Encoding,
+    noise: float = 0,
+    rng: np.random.Generator | None = None,
 ) -> NDArray[np.complex64]:
     """Image of slice-averaged signal (Xf, Yf, Z) through the encoding: (X, Y, Z) complex.
 
-    noise: standard deviation per channel of the image; None for `rng` leaves it out.
+    noise: standard deviation of the real and of the imaginary part; without `rng` there is none.
     """
     kept = code.transfer.shape
     spectrum = fft.fftshift(fft.fft2(slices, axes=(0, 1), workers=2), axes=(0, 1))
@@ -106,14 +133,20 @@ def acquire(
     scale = np.prod(code.image_shape) / (slices.shape[0] * slices.shape[1])
     spectrum = spectrum * (code.transfer[:, :, None] * np.float32(scale))
     if rng is not None:
-        sd = noise * np.sqrt(np.prod(code.image_shape)) * np.sqrt(np.prod(code.image_shape) / np.prod(kept))
+        sd = (
+            noise
+            * np.sqrt(np.prod(code.image_shape))
+            * np.sqrt(np.prod(code.image_shape) / np.prod(kept))
+        )
         draw = rng.standard_normal((*spectrum.shape, 2), np.float32) * np.float32(sd)
         # Unsampled lines stay empty, so noise has the correlation that zero-filling gives it.
         spectrum += draw.view(np.complex64)[..., 0] * (np.abs(code.transfer) > 0)[:, :, None]
     full = np.zeros((*code.image_shape, slices.shape[2]), np.complex64)
     start = [n // 2 - k // 2 for n, k in zip(code.image_shape, kept, strict=True)]
     full[start[0] : start[0] + kept[0], start[1] : start[1] + kept[1]] = spectrum
-    image: NDArray[np.complex64] = fft.ifft2(fft.ifftshift(full, axes=(0, 1)), axes=(0, 1), workers=2)
+    image: NDArray[np.complex64] = fft.ifft2(
+        fft.ifftshift(full, axes=(0, 1)), axes=(0, 1), workers=2
+    )
     return image
 
 
@@ -143,7 +176,7 @@ def _hann(count: int, share: float) -> NDArray[np.float32]:
 def field_from_phase(
     image: NDArray[np.complex64], te_ms: float, field_t: float
 ) -> NDArray[np.float32]:
-    """Field in ppm from the phase of a background-free complex image."""
+    """Field in ppm from the phase of a background-free complex image, not unwrapped."""
     field: NDArray[np.float32] = np.angle(image) / np.float32(
         2 * np.pi * GYROMAGNETIC_MHZ_PER_T * field_t * te_ms / 1000
     )
@@ -154,4 +187,7 @@ def coil_shading(shape: tuple[int, int, int], rng: np.random.Generator) -> NDArr
     """Smooth receive sensitivity (X, Y, Z) around 1."""
     knots = np.exp(rng.normal(0, rng.uniform(0, 0.3), (4, 4, 3)))
     zoom = [n / k for n, k in zip(shape, knots.shape, strict=True)]
-    return ndimage.zoom(knots.astype(np.float32), zoom, order=1, grid_mode=True, mode="nearest")
+    shading: NDArray[np.float32] = ndimage.zoom(
+        knots.astype(np.float32), zoom, order=1, grid_mode=True, mode="nearest"
+    )
+    return shading

@@ -72,26 +72,34 @@ def steady_state(density: float, t1: float, tr_ms: float, flip_deg: float) -> fl
 
 
 def decay_rate(t2star_ms: float, field_t: float) -> float:
-    """R2* in 1/s at another field strength: a constant part and one that grows with the field."""
+    """R2* in 1/s at another field strength: a constant part and one that grows with the field.
+
+    t2star_ms: at 3 T.
+    """
     return 1000 / t2star_ms * (0.35 + 0.65 * field_t / 3)
 
 
 def tissue_maps(
-    labels: NDArray[np.int16], field_t: float, tr_ms: float, flip_deg: float, rng: np.random.Generator
+    labels: NDArray[np.int16],
+    field_t: float,
+    tr_ms: float,
+    flip_deg: float,
+    rng: np.random.Generator,
 ) -> Maps:
-    """Draw this head's tissue properties and paint them on the labels (X, Y, Z)."""
+    """Draw this head's tissue properties and paint them on the labels (X, Y, Z), 1 mm."""
     iron = rng.uniform(0.3, 1.7)
     table = np.zeros((4, max(int(labels.max()), 1100) + 1), np.float32)
     table[:] = np.array(_row(OTHER, 1.0, field_t, tr_ms, flip_deg))[:, None]
     for numbers, tissue in TISSUES:
         row = _row(_vary(tissue, rng), iron, field_t, tr_ms, flip_deg)
-        table[:, [n for n in numbers]] = np.array(row)[:, None]
+        table[:, list(numbers)] = np.array(row)[:, None]
     table[:, 0] = 0
     amplitude, decay, local, outer = (table[i][labels] for i in range(4))
     return Maps(amplitude, decay, local, outer)
 
 
 def _vary(tissue: Tissue, rng: np.random.Generator) -> Tissue:
+    """The tissue as one person has it; calcification may be absent."""
     spread = rng.normal(1, [0.04, 0.08, 0.1])
     calcified = tissue.susceptibility < -0.05 and tissue.density > 0.5
     sway = rng.uniform(0, 2) if calcified else rng.normal(1, 0.2)
@@ -107,6 +115,7 @@ def _vary(tissue: Tissue, rng: np.random.Generator) -> Tissue:
 def _row(
     tissue: Tissue, iron: float, field_t: float, tr_ms: float, flip_deg: float
 ) -> tuple[float, float, float, float]:
+    """Amplitude, decay, local and outer susceptibility of one tissue, as in `Maps`."""
     bone = min(tissue.susceptibility, 0) if tissue.density < 0.5 else 0.0
     local = 0.0 if bone < -0.6 else tissue.susceptibility + iron * tissue.iron
     return (
@@ -124,7 +133,10 @@ def gradient_echo(
     te_ms: float,
     field_t: float,
 ) -> NDArray[np.complex64]:
-    """Complex signal of each small cell, exp(-TE R2* + i 2 pi gamma B0 TE field)."""
+    """Complex signal of each small cell, amplitude exp(-TE R2* + 2 pi i gamma B0 TE field).
+
+    decay: R2* in 1/s. All arrays of one shape. Dephasing is the average over cells.
+    """
     magnitude = amplitude * np.exp(np.float32(-te_ms / 1000) * decay)
     phase = field_ppm * np.float32(2 * np.pi * GYROMAGNETIC_MHZ_PER_T * field_t * te_ms / 1000)
     signal = np.empty(phase.shape, np.complex64)

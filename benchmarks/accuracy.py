@@ -1,0 +1,137 @@
+"""Accuracy of the shipped model, one table: simulated heads never trained on, and real scans.
+
+    python benchmarks/accuracy.py                      # 20 T2* heads and ../shared/real_dev
+    python benchmarks/accuracy.py --heads 30 --contrast t2star --contrast swi --contrast qsm
+
+Simulated heads are whole, from label maps 17-20 of ../shared/anatomy, which no network was trained
+on; they go through the whole chain, brain mask included, and are kept in work/accuracy. Matching
+is that of the VALDO challenge: nearest centres within 5 mm. Real scans are measured only.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import nibabel as nib
+import numpy as np
+import typer
+
+from microbleeds import Detections, detect, load_brain, load_models, read_scan
+from microbleeds.evaluate.froc import froc, tpr_at
+from microbleeds.evaluate.lesions import Lesions, from_centres
+from microbleeds.evaluate.matching import Finding, Findings, match
+from microbleeds.evaluate.metrics import summarise
+from microbleeds.simulate import HeadSettings
+from microbleeds.simulate.dataset import SUFFIX, simulate_dataset
+from microbleeds.simulate.lesions import LesionRanges
+from microbleeds.steps import Candidate
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+HELD_OUT = tuple(SHARED / "anatomy" / f"training_seg_{n:02d}.nii.gz" for n in range(17, 21))
+SEED = 900
+STEPS = {"1": ("step 2", "step 3"), "2": ("step 3",), "3": ()}
+
+
+def after_step(found: Detections, step: str) -> Lesions:
+    """What is left after a step, with the last probability given up to there."""
+
+    def confidence(row: Candidate) -> float:
+        return row.detector_probability if step == "1" else row.probability
+
+    rows = [r for r in found.table if r.kept or r.reason.startswith(STEPS[step])]
+    return from_centres(
+        np.array([r.xyz_mm for r in rows]).reshape(-1, 3), np.array([confidence(r) for r in rows])
+    )
+
+
+def simulated(folder: Path, contrast: str) -> Iterator[tuple[str, Path, Lesions]]:
+    """Name, image and the visible microbleeds of every simulated head."""
+    with (folder / "truth.tsv").open() as stream:
+        truth = list(csv.DictReader(stream, delimiter="\t"))
+    for image in sorted(folder.glob(f"*_{SUFFIX[contrast]}.nii.gz")):
+        subject = image.name.split("_")[0]
+        rows = [r for r in truth if (r["subject"], r["contrast"]) == (subject, contrast)]
+        seen = [[float(r[a]) for a in "xyz"] for r in rows if float(r["volume_mm3"]) > 0]
+        yield subject, image, from_centres(np.array(seen).reshape(-1, 3))
+
+
+def real() -> Iterator[tuple[str, Path, Lesions]]:
+    """Name, image and the rated microbleeds of the real scans."""
+    with (SHARED / "real_dev" / "cmb_centres.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    for subject in sorted({row["subject"] for row in rows}):
+        image = SHARED / "real_dev" / f"{subject}_space-T2S_desc-masked_T2S.nii.gz"
+        affine = nib.load(image).affine
+        voxels = [[float(r[a]) for a in "ijk"] for r in rows if r["subject"] == subject]
+        yield subject, image, from_centres(np.array(voxels) @ affine[:3, :3].T + affine[:3, 3])
+
+
+def measure(
+    cases: Iterator[tuple[str, Path, Lesions]], contrast: str, point: str
+) -> dict[str, Findings]:
+    """Findings after each step, over all cases."""
+    models, brain = load_models(), load_brain()
+    settings = models.card.settings(point)  # type: ignore[arg-type]
+    table: dict[str, list[Finding]] = {step: [] for step in STEPS}
+    names = []
+    for name, image, truth in cases:
+        found = detect(read_scan(image, contrast), models, brain, settings)  # type: ignore[arg-type]
+        names.append(name)
+        for step in STEPS:
+            table[step] += match(name, after_step(found, step), truth, "valdo")
+        hits = sum(f.is_lesion and f.detected for f in table["3"] if f.subject == name)
+        false = sum(not f.is_lesion for f in table["3"] if f.subject == name)
+        print(
+            f"  {name} {contrast}: {hits} of {len(truth)} found, {false} false positives",
+            flush=True,
+        )
+    return {step: Findings(tuple(rows), tuple(names)) for step, rows in table.items()}
+
+
+def show(name: str, findings: dict[str, Findings]) -> str:
+    """One line of the table."""
+    summary = summarise(findings["3"])
+    figure = summary.figures
+    steps = []
+    for step in STEPS:
+        partial = summarise(findings[step], resamples=1).figures
+        steps.append(f"{partial['tpr'].value:.2f} / {partial['fp_per_scan'].value:.1f}")
+    curve = froc(findings["2"])
+    tpr, f1 = figure["tpr"], figure["f1"]
+    return (
+        f"| {name} | {summary.scans} | {summary.lesions} | {steps[0]} | {steps[1]} | {steps[2]} "
+        f"| {tpr.low:.2f}-{tpr.high:.2f} | {f1.value:.2f} ({f1.low:.2f}-{f1.high:.2f}) "
+        f"| {tpr_at(curve, 1):.2f} | {tpr_at(curve, 2):.2f} |"
+    )
+
+
+def main(
+    heads: Annotated[int, typer.Option(help="Simulated heads a contrast")] = 20,
+    contrast: Annotated[list[str] | None, typer.Option(help="t2star, swi, qsm")] = None,
+    point: Annotated[str, typer.Option(help="Operating point")] = "balanced",
+    bleeds: Annotated[tuple[int, int], typer.Option(help="Fewest and most a head")] = (0, 12),
+    only_real: Annotated[bool, typer.Option("--only-real")] = False,
+) -> None:
+    """Print the table."""
+    kinds = contrast or ["t2star"]
+    folder = ROOT / "work" / "accuracy" / f"{'-'.join(kinds)}-{bleeds[0]}-{bleeds[1]}"
+    lines = [
+        "| data | scans | microbleeds | step 1: TPR / FP a scan | step 2 | step 3 | TPR 95 % "
+        "| F1 (95 %) | TPR at 1 FP a scan | at 2 |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    if not only_real:
+        settings = HeadSettings(lesions=LesionRanges(count=bleeds))
+        simulate_dataset(folder, heads, tuple(kinds), SEED, HELD_OUT, settings)  # type: ignore[arg-type]
+        for kind in kinds:
+            lines.append(show(f"simulated {kind}", measure(simulated(folder, kind), kind, point)))
+    lines.append(show("real T2*-GRE (real_dev)", measure(real(), "t2star", point)))
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    typer.run(main)

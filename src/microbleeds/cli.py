@@ -1,0 +1,257 @@
+"""The command line: one thin function per command; a UserError becomes one line and exit code 2."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from microbleeds.errors import UserError
+from microbleeds.settings import CleanUpSettings
+from microbleeds.train.cli import cross_validate, fine_tune, train_app
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Finds cerebral microbleeds on T2*-GRE, SWI and QSM scans (NIfTI). "
+    "Research software, not a medical device.",
+)
+app.add_typer(train_app, name="train")
+app.command("fine-tune")(fine_tune)
+app.command("cross-validate")(cross_validate)
+
+
+CLEAN_UP = CleanUpSettings()
+
+
+class ContrastOption(StrEnum):
+    """What kind of image a scan is."""
+
+    auto = "auto"
+    t2star = "t2star"
+    swi = "swi"
+    qsm = "qsm"
+
+
+class PointOption(StrEnum):
+    """Where on the curve of true against false positives the thresholds stand."""
+
+    sensitive = "sensitive"
+    balanced = "balanced"
+    precise = "precise"
+
+
+class ConventionOption(StrEnum):
+    """Input convention of the authors' weights."""
+
+    current = "2025"
+    old = "2023"
+
+
+class MatchingOption(StrEnum):
+    """When a detection and a true microbleed are one."""
+
+    overlap = "overlap"
+    valdo = "valdo"
+    one_to_one = "one-to-one"
+
+
+Scans = Annotated[list[Path], typer.Argument(help="NIfTI files, .nii or .nii.gz")]
+Out = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results")]
+ContrastArg = Annotated[ContrastOption, typer.Option(help="Kind of image; auto looks at it")]
+Model = Annotated[str, typer.Option(help="A shipped model's name, or a model folder")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results")]
+Threads = Annotated[int, typer.Option(min=0, help="Threads to use; 0: all that are allowed")]
+Mask = Annotated[Path | None, typer.Option(help="Your own brain mask, on the scan's grid")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random")]
+
+
+@app.command()
+def detect(
+    scans: Scans,
+    output: Out,
+    contrast: ContrastArg = ContrastOption.auto,
+    mask: Mask = None,
+    model: Model = "slim",
+    operating_point: Annotated[PointOption, typer.Option(help="Which thresholds")] = (
+        PointOption.balanced
+    ),
+    threads: Threads = 0,
+    overwrite: Overwrite = False,
+    picture: Annotated[bool, typer.Option(help="Draw the microbleeds too, as PNG")] = True,
+) -> None:
+    """Find the microbleeds of one or more scans.
+
+    Writes, for each scan, a mask, a numbered mask with a table, all candidates with the reason
+    why each was kept or dropped, the brain mask and a JSON record, on the scan's own grid.
+
+    Examples:
+
+    `microbleeds detect sub-01_T2starw.nii.gz -o results`
+
+    `microbleeds detect scans/*.nii.gz -o results --operating-point sensitive`
+    """
+    from microbleeds.console import detect_with_progress
+
+    failed = detect_with_progress(
+        scans, output, contrast=contrast.value, mask=mask, model=model,
+        point=operating_point.value, threads=threads, overwrite=overwrite, picture=picture,
+    )  # fmt: skip
+    if failed:
+        raise typer.Exit(2)
+
+
+@app.command()
+def preprocess(
+    scans: Scans,
+    output: Out,
+    contrast: ContrastArg = ContrastOption.auto,
+    mask: Mask = None,
+    model: Model = "slim",
+    overwrite: Overwrite = False,
+) -> None:
+    """Write what the networks see: prepared image, brain mask, symmetry and vessel maps.
+
+    Example: `microbleeds preprocess scan.nii.gz -o prepared`
+    """
+    from microbleeds.console import preprocess_with_progress
+
+    preprocess_with_progress(scans, output, contrast.value, mask, model, overwrite)
+
+
+@app.command()
+def simulate(
+    output: Out,
+    n: Annotated[int, typer.Option("--n", min=1, help="How many heads")] = 4,
+    contrast: Annotated[
+        list[ContrastOption] | None, typer.Option(help="Repeat for several from the same head")
+    ] = None,
+    seed: Seed = 0,
+    anatomy: Annotated[
+        list[Path] | None,
+        typer.Option(help="FreeSurfer-style label maps; else the shipped one"),
+    ] = None,
+    bleeds: Annotated[str, typer.Option(help="Microbleeds a head, MIN-MAX")] = "0-12",
+    brain_only: Annotated[bool, typer.Option(help="Leave out the rest of the head")] = False,
+    first: Annotated[int, typer.Option(min=0, help="Number of the first head in the series")] = 0,
+) -> None:
+    """Simulate heads with known microbleeds, as NIfTI with a table of the truth.
+
+    Label map to susceptibility, field, complex signal and scanner; `table.csv` is what
+    `train --data` takes. A series can be continued: heads already there are kept.
+
+    Examples:
+
+    `microbleeds simulate -o heads --n 20 --seed 7`
+
+    `microbleeds simulate -o heads --n 8 --contrast swi --contrast qsm --anatomy aseg.nii.gz`
+    """
+    from microbleeds.console import simulate_with_progress
+
+    kinds = [c.value for c in contrast or [ContrastOption.t2star]]
+    simulate_with_progress(output, n, kinds, seed, anatomy or [], bleeds, brain_only, first)
+
+
+@app.command()
+def demo(
+    output: Out = Path("microbleeds-demo"),
+    seed: Seed = 1,
+) -> None:
+    """Simulate a head with known microbleeds, detect them, score the result and show it."""
+    from microbleeds.demo import run_demo
+
+    run_demo(output, seed)
+
+
+@app.command()
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(help="Folder of detect's results, or one file")],
+    truth: Annotated[Path, typer.Argument(help="Folder of labels, one label, or CSV of centres")],
+    matching: Annotated[MatchingOption, typer.Option(help="What counts as found")] = (
+        MatchingOption.valdo
+    ),
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for tables")] = None,
+) -> None:
+    """Score detections against the truth: sensitivity, false positives a scan, F1, counts, FROC.
+
+    overlap: any common voxel (as published); valdo: nearest centres within 5 mm, as the VALDO
+    challenge; one-to-one: best assignment within 5 mm.
+
+    Example: `microbleeds evaluate results labels --matching overlap -o scores`
+    """
+    from microbleeds.console import evaluate_and_show
+
+    evaluate_and_show(predictions, truth, matching.value, output)
+
+
+@app.command("clean-up")
+def clean_up(
+    candidates: Annotated[Path, typer.Argument(help="A candidates.tsv that detect wrote")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The new table")],
+    probability: Annotated[float, typer.Option(min=0, max=1, help="Threshold of step 2")] = 0.5,
+    min_volume: Annotated[float, typer.Option(min=0, help="mm3")] = CLEAN_UP.min_volume_mm3,
+    max_diameter: Annotated[float, typer.Option(min=0, help="mm")] = CLEAN_UP.max_diameter_mm,
+    max_elongation: Annotated[
+        float, typer.Option(min=0, max=1, help="0: spheres only, 1: lines too")
+    ] = CLEAN_UP.max_elongation,
+    min_edge: Annotated[
+        float, typer.Option(min=0, help="mm from the brain's edge")
+    ] = CLEAN_UP.min_edge_mm,
+    overwrite: Overwrite = False,
+) -> None:
+    """Decide anew about the candidates of an earlier run, with other rules and no network.
+
+    The published rules: `--min-volume 2.5 --max-elongation 0.2 --min-edge 5`.
+
+    Example: `microbleeds clean-up results/scan_label-CMB_candidates.tsv -o strict.tsv
+    --probability 0.8`
+    """
+    from microbleeds.console import clean_up_and_show
+
+    rules = CleanUpSettings(min_volume, max_diameter, max_elongation, min_edge)
+    clean_up_and_show(candidates, output, probability, rules, overwrite)
+
+
+@app.command("convert-weights")
+def convert_weights(
+    files: Annotated[list[Path], typer.Argument(help="The authors' .pth files")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The model folder to write")],
+    convention: Annotated[
+        ConventionOption, typer.Option(help="Year of the code that made the weights")
+    ] = ConventionOption.current,
+) -> None:
+    """Turn the authors' published weights into a model folder for `detect --model`.
+
+    Needs the detector (`cdet`) and the student; a teacher is kept for fine-tuning. Which input
+    convention a file needs is not written in it: try both on a scan you know.
+
+    Example: `microbleeds convert-weights x_cdet_model.pth x_cdisc_student_model.pth -o authors`
+    """
+    from microbleeds.console import convert_and_show
+
+    convert_and_show(files, output, convention.value)
+
+
+@app.command()
+def info() -> None:
+    """Show version, models with their checksums and cards, engine and threads."""
+    from microbleeds.console import show_info
+
+    show_info()
+
+
+def main() -> None:
+    """Entry point: user errors end with one sentence on standard error and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"microbleeds: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("microbleeds: interrupted; files already written are whole.", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,232 @@
+"""What the commands show on a terminal: progress, one summary line a scan, tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+
+from microbleeds.errors import UserError
+
+if TYPE_CHECKING:
+    from microbleeds.evaluate.folders import Evaluation
+    from microbleeds.run import Outcome
+    from microbleeds.settings import CleanUpSettings
+
+console = Console()
+errors = Console(stderr=True)
+
+
+def progress_bar() -> Progress:
+    """A bar that shows only on a terminal and leaves no trace."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        console=errors,
+        transient=True,
+        disable=not errors.is_terminal,
+    )
+
+
+def detect_with_progress(sources: list[Path], out: Path, **options: Any) -> int:
+    """Detect, with a line for each scan as it is done. Returns how many scans failed."""
+    from microbleeds.report.results import RESEARCH_USE
+    from microbleeds.run import detect_files
+
+    with progress_bar() as bar:
+        task = bar.add_task("loading networks", total=len(sources))
+
+        def on_step(source: Path, step: str) -> None:
+            bar.update(task, description=f"{source.name}: {step}")
+
+        def on_scan(outcome: Outcome) -> None:
+            bar.advance(task)
+            _show_outcome(outcome)
+
+        outcomes = detect_files(sources, out, **options, on_step=on_step, on_scan=on_scan)
+    if any(not outcome.error for outcome in outcomes):
+        console.print(f"Results in {out}. {RESEARCH_USE}", highlight=False)
+    return sum(bool(outcome.error) for outcome in outcomes)
+
+
+def _show_outcome(outcome: Outcome) -> None:
+    if outcome.scan is None or outcome.found is None:
+        errors.print(f"{outcome.source.name}: {outcome.error}", highlight=False, style="red")
+        return
+    from microbleeds.report.results import warnings
+
+    found = outcome.found
+    count, seconds = len(found.microbleeds), sum(found.seconds.values())
+    plural = "" if count == 1 else "s"
+    console.print(
+        f"{outcome.source.name}: [bold]{count} microbleed{plural}[/bold] of {len(found.table)} "
+        f"candidates ({outcome.scan.contrast}, {seconds:.1f} s)",
+        highlight=False,
+    )
+    for note in warnings(outcome.scan, found):
+        console.print(f"  warning: {note}", highlight=False, style="yellow")
+
+
+def preprocess_with_progress(sources: list[Path], out: Path, *options: Any) -> None:
+    """Prepare each scan and say where the files are."""
+    from microbleeds.run import preprocess_file
+
+    with progress_bar() as bar:
+        for source in bar.track(sources, description="preparing"):
+            paths = preprocess_file(source, out, *options)
+            console.print(f"{source.name}: {paths['prepared']}", highlight=False)
+
+
+def simulate_with_progress(
+    out: Path,
+    count: int,
+    contrasts: list[Any],
+    seed: int,
+    anatomies: list[Path],
+    bleeds: str,
+    brain_only: bool,
+    first: int,
+) -> None:
+    """Simulate a series of heads."""
+    from microbleeds.simulate import HeadSettings
+    from microbleeds.simulate.anatomy import SHIPPED_ANATOMY
+    from microbleeds.simulate.dataset import simulate_dataset
+    from microbleeds.simulate.lesions import LesionRanges
+
+    limits = re.fullmatch(r"(\d+)-(\d+)", bleeds)
+    if not limits or int(limits[1]) > int(limits[2]) or int(limits[2]) > 200:
+        raise UserError(f"--bleeds is {bleeds!r}; give MIN-MAX, such as 0-12, up to 200.")
+    settings = HeadSettings(
+        lesions=LesionRanges(count=(int(limits[1]), int(limits[2]))), whole_head=not brain_only
+    )
+    with progress_bar() as bar:
+        task = bar.add_task("simulating heads", total=count)
+        simulate_dataset(
+            out, count, tuple(contrasts), seed, tuple(anatomies) or (SHIPPED_ANATOMY,), settings,
+            first, lambda index: bar.advance(task),
+        )  # fmt: skip
+    console.print(f"{count} heads in {out}: table.csv for training, truth.tsv.", highlight=False)
+
+
+def clean_up_and_show(
+    source: Path, target: Path, threshold: float, rules: CleanUpSettings, overwrite: bool
+) -> None:
+    """Decide anew and say how many candidates stay."""
+    from microbleeds.report.table import clean_up_table
+
+    if target.exists() and not overwrite:
+        raise UserError(f"{target} exists already; choose another name or give --overwrite.")
+    table = clean_up_table(source, target, threshold, rules)
+    kept = sum(row.kept for row in table)
+    console.print(f"{kept} of {len(table)} candidates kept: {target}", highlight=False)
+
+
+def convert_and_show(files: list[Path], out: Path, convention: Any) -> None:
+    """Convert and say how to use the folder."""
+    with extra("train"):
+        from microbleeds.models.published import convert_published
+    card = convert_published(files, out, convention)
+    console.print(
+        f"{card.name} in {out}; use it with: microbleeds detect SCAN -o OUT --model {out}",
+        highlight=False,
+    )
+
+
+@contextmanager
+def extra(name: str) -> Iterator[None]:
+    """Imports of an optional part; where one is missing, the message says how to install it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"This command needs {error.name}, which is not installed; run: "
+            f'pip install "microbleeds[{name}]"'
+        ) from error
+
+
+def show_info() -> None:
+    """Version, engine, threads, and every shipped model with its card."""
+    import os
+    from importlib.metadata import version
+
+    import microbleeds
+    from microbleeds.models.card import read_card
+    from microbleeds.models.zoo import BRAIN_MODEL, DEFAULT_MODEL, list_models, model_folder
+
+    console.print(f"microbleeds {microbleeds.__version__}, openvino {version('openvino')}")
+    console.print(f"threads this process may use: {len(os.sched_getaffinity(0))}")
+    for name in (*list_models(), BRAIN_MODEL):
+        folder = model_folder(name)
+        card = read_card(folder)
+        default = " (default)" if name == DEFAULT_MODEL else ""
+        console.print(f"\n[bold]{card.name}[/bold]{default}: {card.description}", highlight=False)
+        console.print(f"  folder {folder}\n  licence {card.licence}", highlight=False)
+        console.print(f"  contrasts {', '.join(card.contrasts)}", highlight=False)
+        for point, limits in card.operating_points.items():
+            console.print(f"  {point}: step 1 {limits.detector:g}, step 2 {limits.student:g}")
+        for file, digest in card.files.items():
+            console.print(f"  sha256 {digest}  {file}", highlight=False, soft_wrap=True)
+
+
+def show_table(title: str, rows: list[tuple[str, str]]) -> None:
+    """Two columns, name and value."""
+    table = Table(title=title, show_header=False, title_justify="left")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def evaluate_and_show(predictions: Path, truth: Path, matching: str, out: Path | None) -> None:
+    """Score, show the figures, and write the tables when a folder is given."""
+    from microbleeds.evaluate.folders import evaluate_folders, write_evaluation
+    from microbleeds.evaluate.froc import froc, tpr_at
+
+    evaluation = evaluate_folders(predictions, truth, matching)  # type: ignore[arg-type]
+    summary = evaluation.summary
+    rows = [
+        ("scans", str(summary.scans)),
+        ("true microbleeds", str(summary.lesions)),
+        ("found", str(summary.hits)),
+        ("false positives", str(summary.false_positives)),
+    ]
+    rows += [
+        (name, f"{figure.value:.3f}  (95 % {figure.low:.3f} to {figure.high:.3f})")
+        for name, figure in summary.figures.items()
+    ]
+    curve = froc(evaluation.findings)
+    rows += [
+        (f"tpr at {rate:g} false positives a scan", f"{tpr_at(curve, rate):.3f}")
+        for rate in (0.5, 1, 2, 4)
+    ]
+    show_table(f"{predictions} against {truth} ({matching})", rows)
+    if out is not None:
+        write_evaluation(evaluation, out)
+        console.print(f"Tables in {out}.", highlight=False)
+
+
+def show_findings(evaluation: Evaluation) -> None:
+    """Every true microbleed, found or missed, and every false positive, one a row."""
+    table = Table(title="Truth and detections", title_justify="left")
+    for column in ("x mm", "y mm", "z mm", "result", "probability"):
+        table.add_column(column, justify="left" if column == "result" else "right")
+    for finding in evaluation.findings.table:
+        result = "found" if finding.is_lesion and finding.detected else (
+            "missed" if finding.is_lesion else "false positive"
+        )  # fmt: skip
+        confidence = f"{finding.confidence:.2f}" if finding.detected else ""
+        table.add_row(*(f"{v:.1f}" for v in finding.xyz_mm), result, confidence)
+    console.print(table)
+    summary = evaluation.summary
+    console.print(
+        f"{summary.hits} of {summary.lesions} microbleeds found, "
+        f"{summary.false_positives} false positives.",
+        highlight=False,
+    )

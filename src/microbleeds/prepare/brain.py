@@ -1,0 +1,110 @@
+"""The brain mask, by a small U-Net on a 2.5 mm grid trained on heads of random contrast.
+
+After SynthStrip (Hoopes et al., NeuroImage 2022): one network for every sequence, resolution,
+orientation and coverage. Training draws its images with `unit_scale` and `SPACING_MM` too.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from microbleeds.errors import UserError
+from microbleeds.models.engine import Engine, predict_volume
+from microbleeds.prepare.grid import Grid, to_grid
+
+if TYPE_CHECKING:  # scan.py reads the contrast with a module of this package
+    from microbleeds.scan import Scan
+
+SPACING_MM = 2.5
+_SMALLEST_CM3 = 200.0  # of a whole brain
+_SMALLEST_SHARE = 0.1  # of a scan that holds only a slab of the head
+
+
+def brain_mask(scan: Scan, engine: Engine) -> NDArray[np.bool_]:
+    """Brain with ventricles and sulci, bool on the scan's own grid, in one piece, without holes.
+
+    Where software has already set the scan to zero there is no brain. Raises UserError when the
+    network finds no brain.
+    """
+    box = _signal_box(scan.voxels)
+    mask = np.zeros(scan.voxels.shape, bool)
+    if box is None:
+        raise _no_brain(scan, 0.0)
+    voxels, affine = scan.voxels[box], scan.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ [side.start for side in box]
+    grid = isotropic_grid(voxels.shape, affine, engine.config.stride)
+    image = unit_scale(to_grid(voxels, affine, grid, order=1))
+    probability = _one_piece(predict_volume(engine, image[None]))
+    own = Grid((voxels.shape[0], voxels.shape[1], voxels.shape[2]), affine)
+    found = to_grid(probability, grid.affine, own, order=1) > 0.5
+    mask[box] = found & ndimage.binary_fill_holes(voxels != 0)
+    voxel_cm3 = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+    volume = float(mask.sum()) * voxel_cm3
+    if volume < min(_SMALLEST_CM3, _SMALLEST_SHARE * voxels.size * voxel_cm3):
+        raise _no_brain(scan, volume)
+    return mask
+
+
+def unit_scale(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Robust scaling to [0, 1] by percentiles 1 and 99 of the voxels that are not exactly zero.
+
+    Zero is what masking and padding leave: it does not move the scale and stays zero, also in a
+    signed image, where it would otherwise lie in the middle. Any shape.
+    """
+    values = image[image != 0]
+    if values.size == 0:
+        return np.zeros_like(image)
+    low, high = np.percentile(values, (1, 99))
+    low = min(low, 0.0)
+    scaled = np.clip((image - low) / max(high - low, 1e-12), 0, 1)
+    return np.where(image == 0, 0, scaled).astype(np.float32)
+
+
+def _signal_box(voxels: NDArray[np.float32]) -> tuple[slice, slice, slice] | None:
+    """The bounding box of what is not zero; None when everything is."""
+    sides = []
+    for axis in range(3):
+        present = np.flatnonzero(voxels.any(axis=tuple({0, 1, 2} - {axis})))
+        if not len(present):
+            return None
+        sides.append(slice(int(present[0]), int(present[-1]) + 1))
+    return sides[0], sides[1], sides[2]
+
+
+def isotropic_grid(
+    shape: tuple[int, ...], affine: NDArray[np.float64], stride: tuple[int, int, int]
+) -> Grid:
+    """A 2.5 mm grid along R, A and S around a scan, every side a multiple of `stride`."""
+    corners = np.array(list(product(*((-0.5, n - 0.5) for n in shape))))
+    world = corners @ affine[:3, :3].T + affine[:3, 3]
+    low, high = world.min(axis=0), world.max(axis=0)
+    x, y, z = (
+        int(-(-(extent // SPACING_MM + 1) // s) * s)
+        for extent, s in zip(high - low, stride, strict=True)
+    )
+    matrix = np.diag([SPACING_MM] * 3 + [1.0])
+    matrix[:3, 3] = (low + high) / 2 - (np.array((x, y, z)) - 1) / 2 * SPACING_MM
+    return Grid((x, y, z), matrix)
+
+
+def _one_piece(probability: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Other parts than the largest set to 0, holes in it to 1."""
+    parts, count = ndimage.label(probability > 0.5)
+    if count == 0:
+        return np.zeros_like(probability)
+    largest = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
+    filled = ndimage.binary_fill_holes(largest)
+    probability = np.where((parts > 0) & ~largest, 0, probability)
+    return np.where(filled & ~largest, 1, probability).astype(np.float32)
+
+
+def _no_brain(scan: Scan, volume: float) -> UserError:
+    return UserError(
+        f"The scan {scan.name} has no brain in it that could be found ({volume:.0f} cm³ look like "
+        "brain); give a scan of a head, or its brain mask with --mask."
+    )

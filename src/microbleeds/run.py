@@ -1,0 +1,117 @@
+"""From paths to written results: what the commands `detect`, `preprocess` and `demo` do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from microbleeds.errors import UserError
+from microbleeds.models.zoo import DEFAULT_MODEL, load_brain, load_models
+from microbleeds.pipeline import Detections, detect
+from microbleeds.prepare.brain import brain_mask
+from microbleeds.prepare.prepare import prepare
+from microbleeds.report.bids import OutputPaths, nifti_stem, output_stem, plan_outputs
+from microbleeds.report.files import write_text
+from microbleeds.report.pictures import draw_detections
+from microbleeds.report.results import write_results
+from microbleeds.scan import Scan, read_mask, read_scan, write_nifti
+from microbleeds.settings import OperatingPoint
+
+ContrastChoice = Literal["auto", "t2star", "swi", "qsm"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one scan: detections and files, or the reason why there are none."""
+
+    source: Path
+    scan: Scan | None
+    found: Detections | None
+    paths: OutputPaths
+    error: str = ""
+
+
+def detect_files(
+    sources: Sequence[Path],
+    out: Path,
+    contrast: ContrastChoice = "auto",
+    mask: Path | None = None,
+    model: str = DEFAULT_MODEL,
+    point: OperatingPoint = "balanced",
+    threads: int = 0,
+    overwrite: bool = False,
+    picture: bool = True,
+    on_step: Callable[[Path, str], None] = lambda source, step: None,
+    on_scan: Callable[[Outcome], None] = lambda outcome: None,
+) -> list[Outcome]:
+    """Detect in every scan and write the results; one bad scan does not stop the others.
+
+    Raises UserError for what concerns all scans: the model, the output folder, name clashes.
+    """
+    if mask is not None and len(sources) != 1:
+        raise UserError(
+            f"--mask was given with {len(sources)} scans but belongs to one; run them one by one."
+        )
+    plans = plan_outputs(sources, out, overwrite)
+    models, brain_engine = load_models(model, threads), load_brain(threads)
+    settings = models.card.settings(point, threads)
+    outcomes = []
+    for source, paths in zip(sources, plans, strict=True):
+        try:
+            on_step(source, "reading")
+            scan = read_scan(source, contrast)
+            brain = None if mask is None else read_mask(mask, scan)
+            step = partial(on_step, source)
+            found = detect(scan, models, brain_engine, settings, brain, step)
+            on_step(source, "writing")
+            if picture:
+                draw_detections(scan, found.brain, found.microbleeds, paths.picture)
+            write_results(scan, source, found, models, paths)
+            outcome = Outcome(source, scan, found, paths)
+        except UserError as error:
+            outcome = Outcome(source, None, None, paths, str(error))
+        on_scan(outcome)
+        outcomes.append(outcome)
+    return outcomes
+
+
+def preprocess_file(
+    source: Path,
+    out: Path,
+    contrast: ContrastChoice = "auto",
+    mask: Path | None = None,
+    model: str = DEFAULT_MODEL,
+    overwrite: bool = False,
+) -> dict[str, Path]:
+    """Write what the networks see of one scan, on the working grid, and the settings behind it.
+
+    Raises UserError for an unusable scan, or when a file exists and `overwrite` is off.
+    """
+    stem = output_stem(nifti_stem(source))
+    paths = {
+        name: out / f"{stem}_desc-{name}.nii.gz" for name in ("prepared", "symmetry", "vessels")
+    } | {"brain": out / f"{stem}_space-prepared_desc-brain_mask.nii.gz"}
+    for path in paths.values():
+        if path.exists() and not overwrite:
+            raise UserError(f"{path} exists already; choose another folder or give --overwrite.")
+    settings = load_models(model).card.prepare
+    scan = read_scan(source, contrast)
+    brain = brain_mask(scan, load_brain()) if mask is None else read_mask(mask, scan)
+    prepared = prepare(scan, brain, settings)
+    affine = prepared.grid.affine
+    for name, array in (
+        ("prepared", prepared.image),
+        ("symmetry", prepared.symmetry),
+        ("vessels", prepared.vessels),
+        ("brain", prepared.brain.astype(np.uint8)),
+    ):
+        write_nifti(paths[name], array, affine)
+    record = {"source": str(source), "contrast": scan.contrast, "settings": asdict(settings)}
+    write_text(out / f"{stem}_desc-prepared.json", json.dumps(record, indent=2) + "\n")
+    return paths

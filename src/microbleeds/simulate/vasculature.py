@@ -1,0 +1,174 @@
+"""The vessels of a head: veins as look-alikes of microbleeds, arteries, perivascular spaces."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from microbleeds.simulate import anatomy as an
+from microbleeds.simulate.deform import stretch
+from microbleeds.simulate.vessels import Tubes, join, walk
+
+
+def veins(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
+    """Sulcal veins with branches, medullary, subependymal and striate veins, the sagittal sinus.
+
+    labels: (X, Y, Z), 1 mm; a vein whose place is missing is left out.
+    """
+    wet = _wetness(labels, 1.2)
+    amount = rng.uniform(0.5, 1.5)
+    return join(
+        _sulcal(labels, wet, amount, rng),
+        _medullary(labels, amount, rng),
+        _cortical(labels, wet, amount, rng),
+        _subependymal(labels, rng),
+        _striate(labels, rng),
+        _sinus(labels, rng),
+    )
+
+
+def arteries(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
+    """Arteries in the cisterns and fissures: deep CSF, away from the convexity."""
+    wet = _wetness(labels, 1.5)
+    depth = _wide_blur(an.select(labels, (*an.TISSUE, *an.CSF, an.FALX, *an.VENTRICLES)), 8.0)
+    deep = _fluid(labels) & (depth > rng.uniform(0.65, 0.85))
+    starts = _starts(deep, int(rng.uniform(40, 220)), rng)
+    n = len(starts)
+    return walk(
+        starts, rng.normal(size=(n, 3)), rng.uniform(8, 45, n), rng.uniform(0.35, 1.4, n), wet, rng
+    )
+
+
+def perivascular_spaces(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
+    """CSF-filled channels in white matter and basal ganglia."""
+    starts = _starts(an.select(labels, an.WHITE + an.STRIATUM), int(rng.uniform(1, 60)), rng)
+    n = len(starts)
+    return walk(
+        starts, rng.normal(size=(n, 3)), rng.uniform(2, 12, n), rng.uniform(0.2, 0.7, n), None, rng
+    )
+
+
+def _sulcal(
+    labels: NDArray[np.int16], wet: NDArray[np.float32], amount: float, rng: np.random.Generator
+) -> Tubes:
+    """Trunks in the sulci and their branches."""
+    surface = ndimage.binary_dilation(_cortex(labels)) & _fluid(labels)
+    starts = _starts(surface, int(110 * amount), rng)
+    n = len(starts)
+    trunk = walk(
+        starts, rng.normal(size=(n, 3)), rng.uniform(10, 50, n), rng.lognormal(-1.0, 0.45, n),
+        wet, rng,
+    )  # fmt: skip
+    if not len(trunk.radii):
+        return trunk
+    n = int(150 * amount)
+    pick = rng.integers(0, len(trunk.radii), n)
+    branch = walk(
+        trunk.centres[pick].astype(float), rng.normal(size=(n, 3)), rng.uniform(4, 20, n),
+        trunk.radii[pick] * rng.uniform(0.4, 0.9, n), wet, rng, wander=0.2, pull=0.4,
+    )  # fmt: skip
+    return join(trunk, branch)
+
+
+def _medullary(labels: NDArray[np.int16], amount: float, rng: np.random.Generator) -> Tubes:
+    """Deep white matter veins, straight towards the ventricles."""
+    inner = _wide_blur(an.select(labels, an.VENTRICLES), 8.0)
+    near = an.select(labels, an.WHITE) & (inner > 0.01)
+    starts = _starts(near, int(170 * amount), rng)
+    n = len(starts)
+    return walk(
+        starts, _gradient_at(inner, starts), rng.uniform(5, 25, n), rng.uniform(0.08, 0.4, n),
+        inner * 20, rng, wander=0.06,
+    )  # fmt: skip
+
+
+def _cortical(
+    labels: NDArray[np.int16], wet: NDArray[np.float32], amount: float, rng: np.random.Generator
+) -> Tubes:
+    """Veins that dive from beneath the cortex into the white matter."""
+    junction = ndimage.binary_dilation(_cortex(labels)) & an.select(labels, an.WHITE)
+    starts = _starts(junction, int(150 * amount), rng)
+    n = len(starts)
+    return walk(
+        starts, -_gradient_at(wet, starts), rng.uniform(3, 15, n), rng.uniform(0.1, 0.4, n),
+        None, rng, wander=0.06,
+    )  # fmt: skip
+
+
+def _subependymal(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
+    """Veins along the walls of the ventricles."""
+    ventricles = an.select(labels, an.VENTRICLES)
+    wall = ndimage.binary_dilation(ventricles) & an.select(labels, an.WHITE)
+    starts = _starts(wall, 25, rng)
+    n = len(starts)
+    edge = ndimage.gaussian_filter(ventricles.astype(np.float32), 1.5)
+    return walk(
+        starts, rng.normal(size=(n, 3)), rng.uniform(10, 40, n), rng.uniform(0.3, 0.9, n),
+        -np.abs(edge - 0.4), rng, pull=1.0,
+    )  # fmt: skip
+
+
+def _striate(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
+    """Upward veins of the basal ganglia."""
+    nuclei = an.select(labels, an.STRIATUM + an.PALLIDUM)
+    starts = _starts(nuclei, int(rng.uniform(0, 120)), rng)
+    n = len(starts)
+    upward = np.array([0, 0, 2])
+    return walk(
+        starts, rng.normal(size=(n, 3)) + upward, rng.uniform(3, 15, n), rng.uniform(0.08, 0.3, n),
+        None, rng,
+    )  # fmt: skip
+
+
+def _sinus(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
+    """The superior sagittal sinus: the upper rim of the falx."""
+    inside = an.select(labels, (*an.TISSUE, *an.CSF, an.FALX))
+    rim = (labels == an.FALX) & ~ndimage.binary_erosion(inside, iterations=3)
+    points = np.argwhere(rim)
+    points = points[points[:, 2] > np.median(points[:, 2])] if len(points) else points
+    radius = rng.uniform(1.2, 3.0)
+    return Tubes(points.astype(np.float32), np.full(len(points), radius, np.float32))
+
+
+def _cortex(labels: NDArray[np.int16]) -> NDArray[np.bool_]:
+    return an.select(labels, an.CORTEX + an.CEREBELLUM_CORTEX)
+
+
+def _fluid(labels: NDArray[np.int16]) -> NDArray[np.bool_]:
+    return an.select(labels, (*an.CSF, an.FALX))
+
+
+def _wetness(labels: NDArray[np.int16], sigma_mm: float) -> NDArray[np.float32]:
+    """Blurred CSF around the brain: a hill that keeps vessels in the sulci."""
+    wet: NDArray[np.float32] = ndimage.gaussian_filter(_fluid(labels).astype(np.float32), sigma_mm)
+    return wet
+
+
+def _starts(mask: NDArray[np.bool_], count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Random points (N, 3) in a mask, at most `count`."""
+    where = np.flatnonzero(mask)
+    count = min(count, where.size)
+    chosen = rng.choice(where, count, replace=False) if count else where[:0]
+    points = np.stack(np.unravel_index(chosen, mask.shape), -1)
+    return points + rng.uniform(-0.5, 0.5, points.shape)
+
+
+def _wide_blur(mask: NDArray[np.bool_], sigma_mm: float) -> NDArray[np.float32]:
+    """Gaussian blur of a 1 mm mask, worked out on every fourth voxel."""
+    blurred: NDArray[np.float32] = ndimage.gaussian_filter(
+        mask[::4, ::4, ::4].astype(np.float32), sigma_mm / 4
+    )
+    for axis, size in enumerate(mask.shape):
+        place = np.arange(size, dtype=np.float32) / 4
+        blurred = stretch(blurred, place.astype(np.float32), axis)
+    return blurred
+
+
+def _gradient_at(image: NDArray[np.float32], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    slopes = (
+        ndimage.map_coordinates(slope, points.T, order=1, mode="nearest")
+        for slope in np.gradient(image)
+    )
+    gradient: NDArray[np.float64] = np.stack(list(slopes), -1).astype(float)
+    return gradient

@@ -1,0 +1,1 @@
+"""Training of every network; needs the extra `microbleeds[train]` (torch, MONAI)."""

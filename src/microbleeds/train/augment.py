@@ -1,0 +1,75 @@
+"""Random changes of a training patch: mirrored, turned, brighter, noisier, blurred."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class AugmentSettings:
+    """What may happen to a patch; every range is drawn from uniformly, for each patch anew.
+
+    flip: mirror each axis with probability 1/2. transpose: swap the in-plane axes (with flips,
+    all quarter turns). gain, offset, gamma: image becomes offset + gain * image^gamma.
+    noise_sd: of Gaussian noise on the image. blur_voxels: in-plane sigma on the image.
+    """
+
+    flip: bool = True
+    transpose: bool = True
+    gain: Range = (0.9, 1.1)
+    offset: Range = (-0.03, 0.03)
+    gamma: Range = (0.8, 1.25)
+    noise_sd: Range = (0.0, 0.03)
+    blur_voxels: Range = (0.0, 0.4)
+
+
+#: Sundaresan et al. 2023, "Training": noise variance 0.01-0.04, blur 0.1-0.2, flips. The shift
+#: of up to 15 voxels is the random place of the patch itself.
+PUBLISHED_AUGMENT = AugmentSettings(
+    transpose=False,
+    gain=(1.0, 1.0),
+    offset=(0.0, 0.0),
+    gamma=(1.0, 1.0),
+    noise_sd=(0.1, 0.2),
+    blur_voxels=(0.1, 0.2),
+)
+
+
+def augment(
+    channels: NDArray[np.float32],
+    labels: NDArray[np.uint8],
+    settings: AugmentSettings,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """A changed copy of a patch. channels: (C, X, Y, Z), image first; labels: (X, Y, Z).
+
+    Only the image changes its values; the channels computed from it only move along.
+    """
+    swap = settings.transpose and channels.shape[1] == channels.shape[2] and rng.random() < 0.5
+    if swap:
+        channels, labels = channels.swapaxes(1, 2), labels.swapaxes(0, 1)
+    axes = [axis for axis in range(3) if settings.flip and rng.random() < 0.5]
+    channels = np.flip(channels, tuple(axis + 1 for axis in axes)).copy()
+    channels[0] = vary_intensity(channels[0], settings, rng)
+    return channels, np.flip(labels, tuple(axes)).copy()
+
+
+def vary_intensity(
+    image: NDArray[np.float32], settings: AugmentSettings, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """The image in [0, 1] with other brightness, noise and sharpness; 0 (no brain) stays 0."""
+    brain = image > 0
+    sigma = rng.uniform(*settings.blur_voxels)
+    if sigma > 0.1:  # below, the kernel is a single voxel
+        image = ndimage.gaussian_filter(image, (sigma, sigma, 0))
+    image = rng.uniform(*settings.offset) + rng.uniform(*settings.gain) * image ** rng.uniform(
+        *settings.gamma
+    )
+    noise = rng.standard_normal(image.shape, np.float32) * rng.uniform(*settings.noise_sd)
+    return np.where(brain, np.clip(image + noise, 0, 1), 0).astype(np.float32)

@@ -1,0 +1,187 @@
+"""Training images prepared once and kept on disk, read by memory map."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from microbleeds.errors import UserError
+from microbleeds.models.engine import Engine
+from microbleeds.models.zoo import load_brain
+from microbleeds.prepare import Prepared
+from microbleeds.prepare.grid import Grid, labels_to_scan
+from microbleeds.scan import Scan
+from microbleeds.settings import PrepareSettings
+from microbleeds.train.data import Row
+
+FORMAT = 1  # of the cache; raise it when `prepare` changes what it returns
+
+
+@dataclass(frozen=True)
+class Case:
+    """One prepared training image on its working grid.
+
+    name: unique in its cache.
+    channels: (3, X, Y, Z) float16: image, symmetry, vessels. brain: (X, Y, Z) bool.
+    labels: (X, Y, Z) uint16, 0 or the number of a microbleed. All three are memory maps.
+    centres: (N, 3) float, mean voxel of microbleed 1..N.
+    """
+
+    name: str
+    channels: NDArray[np.float16]
+    labels: NDArray[np.uint16]
+    brain: NDArray[np.bool_]
+    centres: NDArray[np.float64]
+    grid: Grid
+
+    @property
+    def centres_mm(self) -> NDArray[np.float64]:
+        """Centres of the microbleeds in scanner mm, (N, 3)."""
+        return self.centres @ self.grid.affine[:3, :3].T + self.grid.affine[:3, 3]
+
+    @property
+    def prepared(self) -> Prepared:
+        """The same as the steps of detection take it."""
+        image, symmetry, vessels = np.asarray(self.channels, np.float32)
+        return Prepared(image, np.asarray(self.brain), symmetry, vessels, self.grid)
+
+
+def prepare_cases(
+    rows: Sequence[Row], settings: PrepareSettings, folder: Path, workers: int = 1
+) -> tuple[Case, ...]:
+    """Every row prepared, from the cache in `folder` where it is there already.
+
+    Raises UserError when an image, mask or label cannot be used.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    todo = [row for row in rows if not _place(row, settings, folder).is_dir()]
+    if workers > 1 and len(todo) > 1:
+        from concurrent.futures import ProcessPoolExecutor
+        from multiprocessing import get_context
+
+        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+            list(pool.map(_prepare, todo, *zip(*[(settings, folder)] * len(todo), strict=True)))
+    else:
+        for row in todo:
+            _prepare(row, settings, folder)
+    return tuple(_load(_place(row, settings, folder)) for row in rows)
+
+
+def prepare_case(row: Row, settings: PrepareSettings, folder: Path) -> Case:
+    """One row prepared; see `prepare_cases`."""
+    return prepare_cases([row], settings, folder)[0]
+
+
+def labels_on_grid(labels: NDArray[Any], scan: Scan, grid: Grid) -> NDArray[np.uint16]:
+    """Microbleeds of a label image, numbered from 1 without gaps, on the working grid.
+
+    labels: whole numbers on the scan's grid; a single value means that touching voxels
+    (26-connected) are one microbleed, several values are the microbleeds' numbers. None is lost.
+    """
+    values = np.unique(labels[labels != 0])
+    if len(values) > 1:
+        numbered = np.searchsorted(values, labels).astype(np.int32) + 1
+        numbered[labels == 0] = 0
+    else:
+        numbered = ndimage.label(labels, np.ones((3, 3, 3)))[0].astype(np.int32)
+    target = Scan(np.broadcast_to(np.float32(0), grid.shape), grid.affine, scan.contrast)
+    shape = (labels.shape[0], labels.shape[1], labels.shape[2])
+    return labels_to_scan(numbered, Grid(shape, scan.affine), target).astype(np.uint16)
+
+
+def read_labels(path: Path, scan: Scan) -> NDArray[np.int64]:
+    """Whole-numbered label image on the scan's grid; UserError when it is anything else."""
+    try:
+        image: Any = nib.load(path)
+        values = np.asarray(image.dataobj)
+    except (OSError, ValueError, EOFError, ImageFileError) as error:
+        raise UserError(f"The label {path} cannot be read as NIfTI ({error}).") from error
+    if values.shape != scan.voxels.shape:
+        raise UserError(
+            f"The label {path} has {values.shape} voxels and its image {scan.name} "
+            f"{scan.voxels.shape}; both must be on the same grid."
+        )
+    if not np.allclose(image.affine, scan.affine, atol=0.1 * scan.spacing.min()):
+        raise UserError(
+            f"The label {path} lies elsewhere in the scanner than its image {scan.name}; "
+            "resample it onto the image's grid."
+        )
+    whole = np.round(values)
+    if not np.array_equal(whole, values) or whole.min() < 0:
+        raise UserError(
+            f"The label {path} holds negative or broken numbers; it must hold 0 and whole numbers."
+        )
+    return whole.astype(np.int64)
+
+
+def _place(row: Row, settings: PrepareSettings, folder: Path) -> Path:
+    """Where the case is kept: a name made of all that it depends on."""
+    files = [row.image, row.label, *([row.mask] if row.mask else [])]
+    facts = [(str(file.resolve()), file.stat().st_mtime_ns, file.stat().st_size) for file in files]
+    text = json.dumps([FORMAT, asdict(settings), row.contrast, row.mask is None, facts])
+    return (
+        folder / f"{row.image.name.split('.')[0]}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    )
+
+
+def _prepare(row: Row, settings: PrepareSettings, folder: Path) -> None:
+    """Prepare a row and keep it under its place in the cache."""
+    from microbleeds.prepare.prepare import prepare
+    from microbleeds.scan import read_mask, read_scan
+
+    scan = read_scan(row.image, row.contrast)
+    labels = read_labels(row.label, scan)
+    mask = read_mask(row.mask, scan) if row.mask else _computed_mask(scan)
+    prepared = prepare(scan, mask, settings)
+    on_grid = labels_on_grid(labels, scan, prepared.grid)
+    place = _place(row, settings, folder)
+    temporary = place.with_name(f"{place.name}.{os.getpid()}.tmp")
+    temporary.mkdir()
+    stack = np.stack([prepared.image, prepared.symmetry, prepared.vessels])
+    np.save(temporary / "channels.npy", stack.astype(np.float16))
+    np.save(temporary / "labels.npy", on_grid)
+    np.save(temporary / "brain.npy", prepared.brain)
+    np.save(temporary / "affine.npy", prepared.grid.affine)
+    np.save(temporary / "centres.npy", _centres(on_grid))
+    if place.exists():  # another process was faster
+        shutil.rmtree(temporary)
+    else:
+        temporary.rename(place)
+
+
+def _load(place: Path) -> Case:
+    channels, labels, brain = (
+        np.load(place / f"{name}.npy", mmap_mode="r") for name in ("channels", "labels", "brain")
+    )
+    grid = Grid((brain.shape[0], brain.shape[1], brain.shape[2]), np.load(place / "affine.npy"))
+    centres = np.load(place / "centres.npy")
+    return Case(place.name, channels, labels, brain, centres, grid)
+
+
+def _centres(labels: NDArray[np.uint16]) -> NDArray[np.float64]:
+    numbers = np.arange(1, int(labels.max()) + 1)
+    return np.array(ndimage.center_of_mass(labels > 0, labels, numbers)).reshape(-1, 3)
+
+
+def _computed_mask(scan: Scan) -> NDArray[np.bool_]:
+    from microbleeds.prepare.brain import brain_mask
+
+    return brain_mask(scan, _brain())
+
+
+@cache
+def _brain() -> Engine:
+    return load_brain()

@@ -1,0 +1,137 @@
+"""All networks of the method one after another, into a model that `detect` can use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import cast, get_args
+
+from microbleeds import __version__
+from microbleeds.errors import UserError
+from microbleeds.evaluate.froc import Froc, threshold_at
+from microbleeds.models.card import CARD, Channel, ModelCard, Thresholds, read_card
+from microbleeds.models.export import write_model_folder
+from microbleeds.models.networks import Student, layers
+from microbleeds.settings import Contrast, OperatingPoint
+from microbleeds.train.data import Row
+from microbleeds.train.inference import RATES, curve, rated
+from microbleeds.train.recipes import (
+    load_cases,
+    places_of,
+    train_detector,
+    train_student,
+    train_teacher,
+)
+from microbleeds.train.settings import Recipe, Start, Work
+from microbleeds.train.store import KINDS, Kind, Network, build, load_network, read_config
+
+#: False positives a scan, on the validation subjects, that each operating point allows.
+FALSE_POSITIVES: dict[OperatingPoint, float] = {"sensitive": 4.0, "balanced": 1.0, "precise": 0.25}
+_LOWEST, _HIGHEST = 0.05, 0.95  # few validation scans cannot tell thresholds beyond these
+
+
+def train_all(
+    rows: Sequence[Row], out: Path, recipe: Recipe, work: Work, start: Start | None = None
+) -> ModelCard | None:
+    """Detector, teacher and student, then the model folder `out/model`; the same call resumes it.
+
+    start: a model folder to fine-tune, with layers of any of its networks to freeze.
+    Returns None when the time limit came first. Raises UserError as the single recipes do.
+    """
+    starts = {kind: _start_of(kind, recipe, start) for kind in KINDS}
+    detector, teacher, student = (out / kind for kind in KINDS)
+    done = train_detector(rows, detector, recipe, work, starts["detector"])
+    best = {"detector": done.best}
+    if done.finished:
+        done = train_teacher(rows, teacher, recipe, work, detector, starts["teacher"])
+        best["teacher"] = done.best
+    if done.finished:
+        done = train_student(rows, student, recipe, work, detector, teacher, starts["student"])
+        best["student"] = done.best
+    if not done.finished:
+        return None
+    networks: dict[str, Network] = {kind: load_network(kind, out / kind) for kind in KINDS}
+    points = _student_curve(rows, detector, cast(Student, networks["student"]), recipe, work)
+    card = _card(rows, out.name, recipe, points, best)
+    return write_model_folder(out / "model", card, networks)
+
+
+def fine_tune(
+    rows: Sequence[Row],
+    out: Path,
+    recipe: Recipe,
+    work: Work,
+    model: Path,
+    frozen: tuple[str, ...] = (),
+) -> ModelCard | None:
+    """`train_all` from the weights of a model folder, with its networks and preparation.
+
+    Raises UserError when the model cannot be read or has no layer of a name in `frozen`.
+    """
+    recipe = replace(recipe, network=read_config(model))
+    if (model / CARD).is_file():
+        card = read_card(model)
+        recipe = replace(recipe, prepare=card.prepare, patch_spacing_mm=card.patch_spacing_mm)
+    return train_all(rows, out, recipe, work, Start(model, frozen))
+
+
+def operating_points(points: Froc, detector: float) -> dict[OperatingPoint, Thresholds]:
+    """Thresholds of the student that keep to `FALSE_POSITIVES`; step 1 passes all it found."""
+    return {
+        name: Thresholds(detector, min(max(threshold_at(points, rate), _LOWEST), _HIGHEST))
+        for name, rate in FALSE_POSITIVES.items()
+    }
+
+
+def _start_of(kind: Kind, recipe: Recipe, start: Start | None) -> Start | None:
+    """What a network starts from: its own file and only those frozen layers that it has."""
+    if start is None:
+        return None
+    known = {name: layers(build(name, recipe.network)) for name in KINDS}
+    for layer in start.frozen:
+        if not any(layer in names for names in known.values()):
+            choice = sorted({name for names in known.values() for name in names})
+            raise UserError(
+                f"There is no layer {layer!r} to freeze in this model; choose from "
+                f"{', '.join(choice)}."
+            )
+    if not (start.folder / f"{kind}.safetensors").is_file() and kind == "teacher":
+        return None  # models are often passed on without their teacher
+    return Start(start.folder, tuple(name for name in start.frozen if name in known[kind]))
+
+
+def _student_curve(
+    rows: Sequence[Row], detector: Path, student: Student, recipe: Recipe, work: Work
+) -> Froc:
+    _, held_out = load_cases(rows, recipe, work)
+    places = places_of(detector, held_out, recipe, work)
+    return curve(
+        rated(student, case, place.found, recipe)
+        for case, place in zip(held_out, places, strict=True)
+    )
+
+
+def _card(
+    rows: Sequence[Row], name: str, recipe: Recipe, points: Froc, best: dict[str, float]
+) -> ModelCard:
+    known = get_args(Contrast)
+    given = {row.contrast for row in rows}
+    return ModelCard(
+        name=name,
+        description="Trained with `microbleeds train all`.",
+        licence="not stated",
+        contrasts=known if "auto" in given else tuple(c for c in known if c in given),
+        channels=cast("tuple[Channel, ...]", get_args(Channel)[: recipe.network.in_channels]),
+        prepare=recipe.prepare,
+        patch_spacing_mm=recipe.patch_spacing_mm,
+        operating_points=operating_points(points, recipe.candidate_threshold),
+        networks=recipe.network,
+        training={
+            "version": __version__,
+            "images": len(rows),
+            "subjects": len({row.subject for row in rows}),
+            "validation": {f"mean TPR at {RATES} FP/scan, {kind}": v for kind, v in best.items()},
+            "recipe": asdict(recipe),
+        },
+    )

@@ -1,0 +1,84 @@
+"""Cross-validation: every subject's microbleeds as found by networks that never saw it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from microbleeds.models.engine import Engine
+from microbleeds.models.zoo import load_brain, load_models
+from microbleeds.pipeline import detect
+from microbleeds.report.bids import OutputPaths, plan_outputs
+from microbleeds.report.files import write_json, write_table
+from microbleeds.report.results import write_results
+from microbleeds.scan import read_mask, read_scan
+from microbleeds.settings import OperatingPoint
+from microbleeds.train.complete import train_all
+from microbleeds.train.data import Row, folds
+from microbleeds.train.settings import Recipe, Work
+
+DONE = "done.json"
+
+
+def cross_validate(
+    rows: Sequence[Row],
+    out: Path,
+    count: int,
+    recipe: Recipe,
+    work: Work,
+    point: OperatingPoint = "balanced",
+    on_fold: Callable[[int], None] = lambda fold: None,
+) -> bool:
+    """Train all networks anew in every fold and detect in the subjects it left out.
+
+    Subjects are split, never images; of the others, `train_all` takes its own validation
+    subjects. Writes `folds.tsv`, the networks under `fold-1` ..., and out-of-fold results of
+    `detect` under `predictions` (several contrasts: each in a folder of its own). The same call
+    skips finished folds and resumes a broken one.
+    Returns False when the time limit came first. Raises UserError as `train_all` and `detect` do.
+    """
+    paths = _plan(rows, out / "predictions")
+    parts = folds(rows, count, recipe.split_seed)
+    table = [
+        {"fold": fold, "subject": row.subject, "image": str(row.image)}
+        for fold, (_, held_out) in enumerate(parts, start=1)
+        for row in held_out
+    ]
+    write_table(out / "folds.tsv", table, ("fold", "subject", "image"))
+    for fold, (others, held_out) in enumerate(parts, start=1):
+        folder = out / f"fold-{fold}"
+        if (folder / DONE).exists():
+            continue
+        on_fold(fold)
+        if train_all(others, folder, recipe, work) is None:
+            return False
+        predict(held_out, folder / "model", paths, point)
+        write_json(folder / DONE, {"subjects": sorted({row.subject for row in held_out})})
+    return True
+
+
+def _plan(rows: Sequence[Row], folder: Path) -> dict[Path, OutputPaths]:
+    """Result files by image; a folder a contrast where a subject may have several."""
+    contrasts = sorted({row.contrast for row in rows})
+    paths: dict[Path, OutputPaths] = {}
+    for contrast in contrasts:
+        sources = [row.image for row in rows if row.contrast == contrast]
+        place = folder / contrast if len(contrasts) > 1 else folder
+        paths |= zip(sources, plan_outputs(sources, place, overwrite=True), strict=True)
+    return paths
+
+
+def predict(
+    rows: Sequence[Row], model: Path, paths: dict[Path, OutputPaths], point: OperatingPoint
+) -> None:
+    """Detect in every row's image with a model folder, in the row's mask where it has one."""
+    models = load_models(model)
+    brain_engine: Engine | None = None
+    for row in rows:
+        scan = read_scan(row.image, row.contrast)
+        mask = read_mask(row.mask, scan) if row.mask else None
+        if mask is None and brain_engine is None:
+            brain_engine = load_brain()
+        paths[row.image].mask.parent.mkdir(parents=True, exist_ok=True)
+        found = detect(scan, models, brain_engine, models.card.settings(point), mask)
+        write_results(scan, row.image, found, models, paths[row.image])

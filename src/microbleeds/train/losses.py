@@ -1,0 +1,58 @@
+"""The losses of the three networks (Sundaresan et al. 2023, section "Loss functions")."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from monai.losses import DiceLoss
+from torch import Tensor
+
+# Pooled over the batch: most patches hold no microbleed, and their Dice would mean nothing.
+_DICE = DiceLoss(
+    include_background=False, to_onehot_y=True, softmax=True, batch=True, smooth_nr=1, smooth_dr=1
+)
+
+
+def segmentation_loss(logits: Tensor, labels: Tensor, weight: float = 10.0) -> Tensor:
+    """Soft Dice plus voxel cross-entropy in which a microbleed's voxel counts `weight` times.
+
+    logits: (B, 2, X, Y, Z); labels: (B, X, Y, Z), 0 or 1. The weight multiplies each voxel before
+    the mean, so that it matters where the microbleed is (the released code averages first).
+    """
+    labels = labels.long()
+    weights = torch.tensor([1.0, weight], device=logits.device)
+    dice: Tensor = _DICE(logits, labels[:, None])
+    return dice + F.cross_entropy(logits, labels, weights)
+
+
+def teacher_loss(voxels: Tensor, classes: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
+    """Multi-task: segmentation of the patch plus cross-entropy of its class.
+
+    voxels: (B, 2, X, Y, Z) logits; classes: (B, 2) logits; labels: (B, X, Y, Z); targets: (B,).
+    """
+    return segmentation_loss(voxels, labels) + F.cross_entropy(classes, targets.long())
+
+
+def distillation_loss(
+    student: Tensor,
+    targets: Tensor,
+    teacher: Tensor | None = None,
+    alpha: float = 0.6,
+    temperature: float = 4.0,
+) -> Tensor:
+    """alpha T² KL(teacher || student) at temperature T plus (1 - alpha) cross-entropy.
+
+    student, teacher: (B, 2) logits; targets: (B,). Without a teacher only the cross-entropy is
+    left, for the ablation. T² keeps the gradients' size (Hinton et al. 2015, arXiv 1503.02531,
+    section 2); the weights are those of Sundaresan et al. 2023.
+    """
+    truth = F.cross_entropy(student, targets.long())
+    if teacher is None:
+        return truth
+    divergence = F.kl_div(
+        F.log_softmax(student / temperature, dim=1),
+        F.log_softmax(teacher / temperature, dim=1),
+        reduction="batchmean",
+        log_target=True,
+    )
+    return alpha * temperature**2 * divergence + (1 - alpha) * truth

@@ -1,0 +1,160 @@
+"""Where step 2 learns: a detector's candidates, every true microbleed, and other brain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
+
+from microbleeds.errors import UserError
+from microbleeds.models.config import Triple
+from microbleeds.models.engine import Engine
+from microbleeds.models.files import whole_file
+from microbleeds.prepare.grid import Grid
+from microbleeds.steps import Candidates
+from microbleeds.steps.discriminate import extract_patches
+from microbleeds.train.augment import AugmentSettings, augment
+from microbleeds.train.cases import Case
+from microbleeds.train.inference import Found, case_candidates, found
+from microbleeds.train.loop import Batch
+from microbleeds.train.sampling import brain_voxel, cut
+
+NEAR_MM = 2.0  # a candidate this near to a microbleed shows it
+CLEAR_MM = 6.0  # elsewhere in the brain must be this far from every microbleed
+_ELSEWHERE = 20  # such places a case
+
+
+@dataclass(frozen=True)
+class Places:
+    """Centres of patches of one case: positive (P, 3) and negative (N, 3), scanner mm."""
+
+    positive: NDArray[np.float64]
+    negative: NDArray[np.float64]
+    found: Found
+
+
+@dataclass(frozen=True)
+class PatchSampler:
+    """Draws batches for teacher and student: as many microbleeds as look-alikes.
+
+    shape, spacing_mm: of the patch, as in detection. shift_mm: how far, along each axis of the
+    patch, its middle may lie from the place, since a detector's centres are not exact.
+    Raises UserError when there is nothing of one of the two kinds.
+    """
+
+    cases: Sequence[Case]
+    places: Sequence[Places]
+    shape: Triple
+    spacing_mm: tuple[float, float, float] | None
+    in_channels: int
+    augmentation: AugmentSettings
+    shift_mm: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check that both classes are there."""
+        for kind in (True, False):
+            if not any(len(self._of(places, kind)) for places in self.places):
+                raise UserError(
+                    "The training images offer no "
+                    f"{'microbleed' if kind else 'look-alike'} to learn step 2 from; add images."
+                )
+
+    @staticmethod
+    def _of(places: Places, positive: bool) -> NDArray[np.float64]:
+        return places.positive if positive else places.negative
+
+    def batch(self, size: int, rng: np.random.Generator) -> Batch:
+        """channels (B, C, *shape), labels (B, *shape) and targets (B,), 1 for a microbleed."""
+        drawn = [(number % 2 == 0, self._patch(number % 2 == 0, rng)) for number in range(size)]
+        return {
+            "channels": torch.from_numpy(np.stack([channels for _, (channels, _) in drawn])),
+            "labels": torch.from_numpy(np.stack([labels for _, (_, labels) in drawn])),
+            "targets": torch.tensor([int(positive) for positive, _ in drawn]),
+        }
+
+    def _patch(
+        self, positive: bool, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        counts = np.array([len(self._of(places, positive)) for places in self.places])
+        chosen = int(rng.integers(counts.sum()))
+        number = int(np.searchsorted(np.cumsum(counts), chosen, side="right"))
+        case = self.cases[number]
+        centre = self._of(self.places[number], positive)[chosen - int(counts[:number].sum())]
+        centre = centre + rng.uniform(-self.shift_mm, self.shift_mm, 3)
+        stack, grid = self._around(case, centre)
+        patch = extract_patches(stack, grid, centre[None], self.shape, self.spacing_mm)[0]
+        labels = (patch[-1] >= 0.5).astype(np.uint8)
+        return augment(patch[:-1], labels, self.augmentation, rng)
+
+    def _around(self, case: Case, centre: NDArray[np.float64]) -> tuple[NDArray[np.float32], Grid]:
+        """Channels and, last, microbleeds of the part of a case that a patch can reach."""
+        spacing = case.grid.spacing if self.spacing_mm is None else np.array(self.spacing_mm)
+        reach = np.ceil(np.array(self.shape) * spacing / case.grid.spacing / 2).astype(int) + 2
+        voxel = np.linalg.solve(case.grid.affine, [*centre, 1.0])[:3]
+        corner = np.round(voxel).astype(int) - reach
+        x, y, z = (int(size) for size in 2 * reach + 1)
+        channels = cut(case.channels[: self.in_channels], corner, (x, y, z))
+        labels = cut(case.labels[None], corner, (x, y, z)) > 0
+        affine = case.grid.affine.copy()
+        affine[:3, 3] += affine[:3, :3] @ corner
+        return np.concatenate([channels, labels]).astype(np.float32), Grid((x, y, z), affine)
+
+
+def find_places(
+    engine: Engine, cases: Sequence[Case], threshold: float, folder: Path
+) -> tuple[Places, ...]:
+    """The places of every case, kept in `folder`, one file a case.
+
+    engine: the detector; threshold: probability from which its voxels are candidates.
+    """
+    return tuple(_kept(engine, case, threshold, folder / f"{case.name}.npz") for case in cases)
+
+
+def sort_places(case: Case, candidates: Candidates) -> Places:
+    """Candidates on or near a true microbleed, with all true centres, against the rest.
+
+    No place is both: what is within `NEAR_MM` of a microbleed's voxel is never a look-alike.
+    """
+    seen = found(case, candidates)
+    voxels = np.argwhere(case.labels)
+    affine = case.grid.affine
+    truth = KDTree(voxels @ affine[:3, :3].T + affine[:3, 3]) if len(voxels) else None
+    hit = np.zeros(len(candidates.table) + 1, bool)
+    hit[np.unique(candidates.labels[np.asarray(case.labels) > 0])] = True
+    positive = hit[[row.index for row in candidates.table]]
+    elsewhere = _elsewhere(case)
+    if truth is not None:
+        positive |= truth.query(seen.xyz_mm)[0] <= NEAR_MM
+        elsewhere = elsewhere[truth.query(elsewhere)[0] > CLEAR_MM]
+    return Places(
+        np.concatenate([case.centres_mm, seen.xyz_mm[positive]]),
+        np.concatenate([seen.xyz_mm[~positive], elsewhere]),
+        seen,
+    )
+
+
+def _elsewhere(case: Case) -> NDArray[np.float64]:
+    rng = np.random.default_rng(0)
+    voxels = np.array([brain_voxel(case.brain, rng) for _ in range(_ELSEWHERE)])
+    return voxels @ case.grid.affine[:3, :3].T + case.grid.affine[:3, 3]
+
+
+def _kept(engine: Engine, case: Case, threshold: float, path: Path) -> Places:
+    if not path.exists():
+        places = sort_places(case, case_candidates(engine, case, threshold))
+        with whole_file(path) as temporary, temporary.open("wb") as file:
+            np.savez(
+                file,
+                positive=places.positive,
+                negative=places.negative,
+                xyz_mm=places.found.xyz_mm,
+                confidence=places.found.confidence,
+            )
+    with np.load(path) as kept:
+        seen = Found(case.name, kept["xyz_mm"], kept["confidence"], case.centres_mm)
+        return Places(kept["positive"], kept["negative"], seen)

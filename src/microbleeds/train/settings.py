@@ -1,0 +1,127 @@
+"""Everything a training depends on besides its images."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from microbleeds.models.config import PUBLISHED, NetworkConfig, Triple
+from microbleeds.settings import PrepareSettings
+from microbleeds.train.augment import PUBLISHED_AUGMENT, AugmentSettings
+from microbleeds.train.loop import TrainSettings
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Networks, preparation and training of the detector, teacher and student.
+
+    detector_patch: voxels of the working grid. patch_spacing_mm: of step 2's patches, whose
+    shape is `network.patch_shape`; None takes the grid's voxels. validation: part of the subjects.
+    validation_cases: at most so many images of them are looked at, to save time.
+    candidate_threshold: from which probability step 1's voxels become examples for step 2.
+    alpha, temperature: of distillation. split_seed: of the choice of validation subjects; initial
+    weights and draws come from the seeds of the three trainings.
+    """
+
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    prepare: PrepareSettings = field(default_factory=PrepareSettings)
+    initial: Literal["he", "published"] = "he"
+    detector_patch: Triple = (96, 96, 12)
+    patch_spacing_mm: tuple[float, float, float] | None = (0.5, 0.5, 1.5)
+    augmentation: AugmentSettings = field(default_factory=AugmentSettings)
+    detector: TrainSettings = field(
+        default_factory=lambda: TrainSettings(batch=4, validate_every=1000, average=0.999)
+    )
+    teacher: TrainSettings = field(
+        default_factory=lambda: TrainSettings(steps=6000, batch=16, average=0.999)
+    )
+    student: TrainSettings = field(
+        default_factory=lambda: TrainSettings(steps=6000, batch=32, average=0.999)
+    )
+    validation: float = 0.1
+    validation_cases: int = 8
+    candidate_threshold: float = 0.1
+    alpha: float = 0.6
+    temperature: float = 4.0
+    split_seed: int = 0
+
+
+_PUBLISHED_TRAINING = TrainSettings(schedule="step", warmup=0, batch=8)
+
+#: Sundaresan et al. 2023: width 64, 48³ and 24³ voxel patches of the scan's own grid.
+PUBLISHED_RECIPE = Recipe(
+    network=PUBLISHED,
+    prepare=PrepareSettings(in_plane_mm=None, min_slice_mm=None),
+    initial="published",
+    detector_patch=(48, 48, 48),
+    patch_spacing_mm=None,
+    augmentation=PUBLISHED_AUGMENT,
+    detector=_PUBLISHED_TRAINING,
+    teacher=_PUBLISHED_TRAINING,
+    student=_PUBLISHED_TRAINING,
+    validation=0.2,
+    candidate_threshold=0.2,
+)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What changes how a training runs but not what comes out.
+
+    cache: folder of prepared images and candidates; several trainings may share one.
+    workers: processes that prepare images. time_limit_s: for all that is done with this object,
+    from its making; what is not finished then can be resumed.
+    """
+
+    cache: Path
+    workers: int = 1
+    time_limit_s: float | None = None
+    _made: float = field(default_factory=time.monotonic, compare=False)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until the limit, negative beyond it; None without a limit."""
+        if self.time_limit_s is None:
+            return None
+        return self.time_limit_s - (time.monotonic() - self._made)
+
+
+@dataclass(frozen=True)
+class Start:
+    """Fine-tuning: the folder with the weights to start from, and the layers that stay as is."""
+
+    folder: Path
+    frozen: tuple[str, ...] = ()
+
+
+#: Small enough to try a whole training in a minute.
+TINY_RECIPE = Recipe(
+    network=NetworkConfig(3, (4, 8), ((2, 2, 1),), (16, 16, 4)),
+    detector_patch=(32, 32, 8),
+    detector=TrainSettings(steps=200, batch=4, warmup=20, validate_every=100),
+    teacher=TrainSettings(steps=200, batch=16, warmup=20, validate_every=100),
+    student=TrainSettings(steps=200, batch=16, warmup=20, validate_every=100),
+)
+RECIPES = {"slim": Recipe(), "published": PUBLISHED_RECIPE, "tiny": TINY_RECIPE}
+
+
+def recipe_of(
+    size: Literal["slim", "published", "tiny"], steps: int | None = None, seed: int = 0
+) -> Recipe:
+    """A ready recipe; `steps` replaces those of every network, `seed` every seed."""
+
+    def changed(training: TrainSettings) -> TrainSettings:
+        count = training.steps if steps is None else steps
+        warmup = min(training.warmup, count // 10)
+        return replace(training, steps=count, warmup=warmup, seed=seed)
+
+    recipe = RECIPES[size]
+    return replace(
+        recipe,
+        detector=changed(recipe.detector),
+        teacher=changed(recipe.teacher),
+        student=changed(recipe.student),
+        split_seed=seed,
+    )

@@ -1,0 +1,75 @@
+"""Trained networks on disk: weights, and beside them what rebuilds the network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from torch import nn
+
+from microbleeds.errors import UserError
+from microbleeds.models.card import CARD, read_card
+from microbleeds.models.config import NetworkConfig
+from microbleeds.models.decode import decode
+from microbleeds.models.export import load_weights, save_weights
+from microbleeds.models.networks import Detector, Student, Teacher
+from microbleeds.report.files import write_json
+
+Kind = Literal["detector", "teacher", "student"]
+KINDS: tuple[Kind, ...] = ("detector", "teacher", "student")
+NETWORK = "network.json"
+Network = Detector | Teacher | Student
+_CLASSES: dict[Kind, type[Network]] = {
+    "detector": Detector,
+    "teacher": Teacher,
+    "student": Student,
+}
+
+
+def build(kind: Kind, config: NetworkConfig) -> Network:
+    """The untrained network of a step."""
+    return _CLASSES[kind](config)
+
+
+def save_network(network: Network, kind: Kind, folder: Path) -> None:
+    """Write `<kind>.safetensors` and, to rebuild the network, `network.json`."""
+    write_json(folder / NETWORK, network.config)
+    save_weights(network, folder / f"{kind}.safetensors")
+
+
+def read_config(folder: Path) -> NetworkConfig:
+    """What a folder's networks look like; a training's output folder or a model folder.
+
+    Raises UserError when it is neither.
+    """
+    if (folder / CARD).is_file():
+        return read_card(folder).networks
+    try:
+        content = json.loads((folder / NETWORK).read_text())
+        config: NetworkConfig = decode(NetworkConfig, content, "network")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"The folder {folder} holds no trained network ({error}); give the output folder of "
+            "a finished training or a model folder."
+        ) from error
+    return config
+
+
+def load_network(kind: Kind, folder: Path) -> Network:
+    """A trained network in evaluation mode. Raises UserError when the folder has none."""
+    network = build(kind, read_config(folder))
+    load_weights(network, folder / f"{kind}.safetensors")
+    return network.eval()
+
+
+def transfer(source: nn.Module, target: nn.Module) -> int:
+    """Copy every weight whose name and shape both networks share; returns how many."""
+    wanted = target.state_dict()
+    shared = {
+        name: value
+        for name, value in source.state_dict().items()
+        if name in wanted and wanted[name].shape == value.shape
+    }
+    target.load_state_dict(shared, strict=False)
+    return len(shared)

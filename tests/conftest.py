@@ -1,0 +1,58 @@
+"""A head of ellipsoids with FreeSurfer numbers, for every test that needs a whole head."""
+
+import numpy as np
+import pytest
+
+
+def ellipsoid(shape, centre, radii):
+    axes = np.indices(shape).transpose(1, 2, 3, 0)
+    return (((axes - np.array(centre)) / np.array(radii)) ** 2).sum(-1) <= 1
+
+
+@pytest.fixture(scope="session")
+def head_numbers():
+    """Label map (80, 100, 95), RAS, life-size at 2 mm: skin, skull, fluid, brain, neck, a sinus."""
+    shape, centre = (80, 100, 95), np.array([40, 49, 56])
+    numbers = np.zeros(shape, np.int16)
+    numbers[27:53, 30:60, :40] = 507  # neck
+    for radii, label in (((38, 47, 37), 507), ((35, 44, 34), 515), ((33, 42, 32), 24)):
+        numbers[ellipsoid(shape, centre, radii)] = label
+    right = np.arange(shape[0])[:, None, None] >= centre[0]
+    for offset, radii, left_label, right_label in (
+        ((0, 0, 0), (31, 40, 30), 3, 42),
+        ((0, 0, 0), (28, 36, 27), 2, 41),
+        ((0, 3, 3), (6, 17, 5), 4, 43),
+        ((0, -22, -21), (21, 13, 10), 8, 47),
+    ):
+        part = ellipsoid(shape, centre + offset, radii)
+        numbers[part & ~right], numbers[part & right] = left_label, right_label
+    stem = ellipsoid(shape, (40, 40, 30), (6, 6, 100))
+    numbers[stem & (np.arange(shape[2]) < 37)] = 16
+    sinus = ellipsoid(shape, centre + np.array([0, 40, -22]), (7, 8, 8))
+    numbers[sinus & ~np.isin(numbers, (2, 41, 3, 42))] = 0
+    return numbers
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory):
+    """Folder with one coarse whole head in T2*-GRE, its labels and its table, on disk."""
+    from microbleeds.simulate import HeadSettings
+    from microbleeds.simulate.anatomy import SHIPPED_ANATOMY, load_anatomy
+    from microbleeds.simulate.dataset import write_head, write_tables
+    from microbleeds.simulate.head import simulate_head
+    from microbleeds.simulate.lesions import LesionRanges
+    from microbleeds.simulate.scanner import Protocol
+
+    folder = tmp_path_factory.mktemp("simulated")
+    protocol = Protocol(acquired_mm=0.9, pixel_mm=0.9, slice_mm=4.0, snr=40, te_ms=25)
+    ranges = LesionRanges(count=(8, 8), median_radius_mm=0.9, radius_log_sd=0.2)
+    head = simulate_head(
+        load_anatomy(SHIPPED_ANATOMY),
+        protocol,
+        ("t2star",),
+        HeadSettings(lesions=ranges),
+        np.random.default_rng(11),
+    )
+    write_head(folder, "sub-01", head, "head")
+    write_tables(folder)
+    return folder

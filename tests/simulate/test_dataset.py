@@ -1,0 +1,136 @@
+import csv
+import hashlib
+import json
+from dataclasses import replace
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from microbleeds.errors import UserError
+from microbleeds.simulate import HeadSettings, dataset
+from microbleeds.simulate.dataset import TABLE_COLUMNS, TRUTH_COLUMNS, simulate_dataset
+from microbleeds.simulate.lesions import LesionRanges
+from microbleeds.simulate.scanner import random_protocol
+
+SETTINGS = HeadSettings(
+    lesions=LesionRanges((2, 2), 0.7, 0.0, susceptibility_ppm=(2.0, 3.0)), whole_head=False
+)
+CONTRASTS = ("t2star", "qsm")
+
+
+@pytest.fixture(scope="module")
+def anatomies(small_labels, tmp_path_factory):
+    path = tmp_path_factory.mktemp("anatomy") / "ball.nii.gz"
+    nib.save(nib.Nifti1Image(small_labels, np.eye(4)), path)
+    return (path,)
+
+
+@pytest.fixture(scope="module")
+def coarse(small_field):
+    """Drawn protocols, their voxels made large so that tests are fast."""
+
+    def protocol(rng):
+        return replace(random_protocol(rng), acquired_mm=1.0, pixel_mm=1.0, slice_mm=2.5)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset, "random_protocol", protocol)
+        yield
+
+
+@pytest.fixture(scope="module")
+def series(anatomies, coarse, tmp_path_factory):
+    out = tmp_path_factory.mktemp("series") / "made" / "here"
+    simulate_dataset(out, 2, CONTRASTS, 7, anatomies, SETTINGS)
+    return out
+
+
+def rows(path, mark):
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream, delimiter=mark))
+
+
+def voxels(path):
+    return np.asarray(nib.load(path).dataobj)
+
+
+def digests(folder):
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.iterdir()}
+
+
+def test_the_table_names_files_that_are_there(series):
+    table = rows(series / "table.csv", ",")
+    assert tuple(table[0]) == TABLE_COLUMNS == ("image", "label", "contrast", "mask", "subject")
+    assert [(r["subject"], r["contrast"]) for r in table] == [
+        (f"sub-sim7x000{i}", contrast) for i in (0, 1) for contrast in CONTRASTS
+    ]
+    for row in table:
+        image, label, mask = (nib.load(series / row[c]) for c in ("image", "label", "mask"))
+        assert image.shape == label.shape == mask.shape
+        assert np.allclose(image.affine, label.affine) and np.allclose(image.affine, mask.affine)
+        assert set(np.unique(np.asarray(mask.dataobj))) == {0, 1}
+        kind = np.float32 if row["contrast"] == "qsm" else np.int16
+        assert image.get_data_dtype() == kind
+    named = {row[c] for row in table for c in ("image", "label", "mask")}
+    others = {p.name for p in series.iterdir()} - named
+    assert others == {"table.csv", "truth.tsv", "sub-sim7x0000.json", "sub-sim7x0001.json"}
+
+
+def test_the_truth_agrees_with_the_labels(series):
+    truth = rows(series / "truth.tsv", "\t")
+    assert tuple(truth[0]) == TRUTH_COLUMNS
+    assert len(truth) == 2 * len(CONTRASTS) * 2
+    suffix = {"t2star": "T2starw", "qsm": "Chimap"}
+    for row in truth:
+        label = nib.load(series / f"{row['subject']}_{suffix[row['contrast']]}_label.nii.gz")
+        mine = np.asarray(label.dataobj) == int(row["index"])
+        volume = mine.sum() * abs(np.linalg.det(label.affine[:3, :3]))
+        assert float(row["volume_mm3"]) == pytest.approx(volume, abs=0.01)
+        if mine.any():
+            centroid = nib.affines.apply_affine(label.affine, np.argwhere(mine).mean(0))
+            xyz = [float(row[c]) for c in "xyz"]
+            assert np.linalg.norm(centroid - xyz) < 2.5  # a slice
+
+
+def test_the_record_holds_the_protocol(series):
+    record = json.loads((series / "sub-sim7x0001.json").read_text())
+    assert record["anatomy"] == "ball" and record["contrasts"] == list(CONTRASTS)
+    assert record["protocol"]["slice_mm"] == 2.5
+    assert [b["index"] for b in record["microbleeds"]] == [1, 2]
+
+
+def test_a_series_continues_where_it_was_left(series, anatomies, tmp_path):
+    before = digests(series)
+    kept = (series / "sub-sim7x0000_T2starw.nii.gz").stat().st_mtime_ns
+    image = voxels(series / "sub-sim7x0001_T2starw.nii.gz")
+    (series / "sub-sim7x0001.json").unlink()  # killed while it wrote the second head
+    (series / "sub-sim7x0001_Chimap.nii.gz").unlink()
+    done = []
+    simulate_dataset(series, 2, CONTRASTS, 7, anatomies, SETTINGS, on_head=done.append)
+    assert done == [0, 1]
+    assert (series / "sub-sim7x0000_T2starw.nii.gz").stat().st_mtime_ns == kept
+    assert np.array_equal(voxels(series / "sub-sim7x0001_T2starw.nii.gz"), image)
+    assert set(digests(series)) == set(before)
+    assert digests(series)["truth.tsv"] == before["truth.tsv"]
+    # and on another machine, alone
+    simulate_dataset(tmp_path, 1, CONTRASTS, 7, anatomies, SETTINGS, first=1)
+    assert np.array_equal(voxels(tmp_path / "sub-sim7x0001_T2starw.nii.gz"), image)
+    assert not (tmp_path / "sub-sim7x0000.json").exists()
+
+
+def test_invisible_bleeds_are_in_the_truth_with_volume_zero(anatomies, coarse, tmp_path):
+    blind = replace(SETTINGS, visible_drop=2.0)  # nothing loses twice its signal
+    simulate_dataset(tmp_path, 1, ("t2star",), 7, anatomies, blind)
+    truth = rows(tmp_path / "truth.tsv", "\t")
+    assert [float(row["volume_mm3"]) for row in truth] == [0, 0]
+    assert not voxels(tmp_path / "sub-sim7x0000_T2starw_label.nii.gz").any()
+
+
+def test_unusable_places_and_anatomies_are_user_errors(anatomies, tmp_path):
+    occupied = tmp_path / "file"
+    occupied.write_text("")
+    with pytest.raises(UserError, match="cannot be made"):
+        simulate_dataset(occupied, 1, CONTRASTS, 0, anatomies, SETTINGS)
+    with pytest.raises(UserError, match="no file"):
+        simulate_dataset(tmp_path / "out", 1, CONTRASTS, 0, (tmp_path / "none.nii",), SETTINGS)
+    assert not list((tmp_path / "out").glob("sub-*"))

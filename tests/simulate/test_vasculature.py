@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from microbleeds.simulate import anatomy as an
+from microbleeds.simulate.vasculature import arteries, perivascular_spaces, veins
+
+KINDS = (veins, arteries, perivascular_spaces)
+
+
+def near(labels, numbers, tubes, mm):
+    """Share of the tubes' points no farther than `mm` from what has these numbers."""
+    distance = ndimage.distance_transform_edt(~an.select(labels, numbers))
+    return np.mean(ndimage.map_coordinates(distance, tubes.centres.T, order=1, cval=99) <= mm)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_vessels_repeat_with_the_seed(kind, small_head):
+    first, again, other = (kind(small_head.labels, np.random.default_rng(s)) for s in (3, 3, 4))
+    assert np.array_equal(first.centres, again.centres) and np.array_equal(first.radii, again.radii)
+    assert first.centres.shape != other.centres.shape
+    assert first.centres.shape == (len(first.radii), 3) and first.radii.min() > 0
+
+
+def test_arteries_keep_to_the_fluid_and_veins_are_in_tissue_too(small_head):
+    labels, fluid = small_head.labels, (*an.CSF, an.FALX)
+    by_chance = np.mean(ndimage.distance_transform_edt(~an.select(labels, fluid))[labels > 0] <= 2)
+    assert near(labels, fluid, arteries(labels, np.random.default_rng(0)), 2) > 1.3 * by_chance
+    deep = veins(labels, np.random.default_rng(0))
+    assert 0.1 < near(labels, an.WHITE, deep, 0.5) < 0.9
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_heads_without_fluid_or_ventricles_have_fewer_vessels_and_no_error(kind):
+    block = np.zeros((30, 30, 30), np.int16)
+    block[5:25, 5:25, 5:25] = an.WHITE[0]
+    tubes = kind(block, np.random.default_rng(0))
+    assert len(tubes.centres) == len(tubes.radii)
+    assert (len(tubes.radii) > 0) == (kind is perivascular_spaces)

@@ -1,0 +1,221 @@
+"""The command line as users meet it: files in, files out, one sentence when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from microbleeds.cli import main
+
+
+def run(*words: object) -> int:
+    """Exit code of `microbleeds WORDS`."""
+    argv, sys.argv = sys.argv, ["microbleeds", *map(str, words)]
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    finally:
+        sys.argv = argv
+    return 0
+
+
+def one_sentence(text: str) -> bool:
+    return "Traceback" not in text and 20 < len(text.strip()) < 600
+
+
+@pytest.fixture(scope="module")
+def scan(simulated):
+    return simulated / "sub-01_T2starw.nii.gz"
+
+
+@pytest.fixture(scope="module")
+def results(scan, tmp_path_factory):
+    out = tmp_path_factory.mktemp("results")
+    assert run("detect", scan, "-o", out) == 0
+    return out
+
+
+def test_detect_writes_every_promised_file_on_the_scans_grid(scan, results):
+    names = {path.name for path in results.iterdir()}
+    assert names == {
+        "sub-01_label-CMB_mask.nii.gz", "sub-01_seg-CMB_dseg.nii.gz", "sub-01_seg-CMB_dseg.tsv",
+        "sub-01_label-CMB_candidates.tsv", "sub-01_desc-brain_mask.nii.gz", "sub-01_cmb.json",
+        "sub-01_cmb.png",
+    }  # fmt: skip
+    source = nib.load(scan)
+    for name in names:
+        if name.endswith(".nii.gz"):
+            image = nib.load(results / name)
+            assert image.shape == source.shape
+            assert image.affine == pytest.approx(source.affine, abs=1e-4)
+    mask = nib.load(results / "sub-01_label-CMB_mask.nii.gz")
+    assert mask.get_data_dtype() == np.uint8
+    assert set(np.unique(np.asanyarray(mask.dataobj))) <= {0, 1}
+
+
+def test_the_record_says_what_the_result_depends_on(results):
+    record = json.loads((results / "sub-01_cmb.json").read_text())
+    dseg = np.asanyarray(nib.load(results / "sub-01_seg-CMB_dseg.nii.gz").dataobj)
+    assert record["microbleeds"] == len(np.unique(dseg)) - 1
+    assert {"detector.onnx", "student.onnx"} <= set(record["model"]["files"])
+    assert record["settings"]["prepare"]["in_plane_mm"] == 0.5
+    assert "not a medical device" in record["notice"]
+    assert record["seconds"] and record["version"]
+
+
+def test_results_are_not_overwritten_unless_asked(scan, results, capsys):
+    before = (results / "sub-01_cmb.json").stat().st_mtime_ns
+    assert run("detect", scan, "-o", results) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert (results / "sub-01_cmb.json").stat().st_mtime_ns == before
+
+
+def test_one_bad_scan_does_not_stop_the_others(scan, tmp_path, capsys):
+    bad = tmp_path / "sub-02_T2starw.nii.gz"
+    bad.write_bytes(b"not a scan")
+    assert run("detect", bad, scan, "-o", tmp_path / "out") == 2
+    assert "sub-02" in capsys.readouterr().err
+    assert (tmp_path / "out" / "sub-01_cmb.json").exists()
+    assert not list((tmp_path / "out").glob("sub-02*"))
+
+
+def broken(kind: str, scan, folder):
+    """A file that `detect` must refuse, by kind."""
+    image = nib.load(scan)
+    voxels = np.asarray(image.dataobj, np.float32)
+    path = folder / "bad.nii.gz"
+    arrays = {
+        "4d": np.stack([voxels, voxels], -1),
+        "2d": voxels[:, :, 5],
+        "nan": np.where(voxels > voxels.mean(), np.nan, voxels),
+        "infinite": np.where(voxels > voxels.mean(), np.inf, voxels),
+        "constant": np.full_like(voxels, 7),
+        "complex": voxels.astype(np.complex64),
+        "noise": np.random.default_rng(0).normal(100, 1, (40, 40, 20)).astype(np.float32),
+    }
+    if kind in arrays:
+        nib.save(nib.Nifti1Image(arrays[kind], image.affine), path)
+    elif kind == "huge voxels":
+        nib.save(nib.Nifti1Image(voxels, image.affine * 40), path)
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "truncated":
+        path.write_bytes(scan.read_bytes()[: scan.stat().st_size // 2])
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["missing", "empty", "truncated", "4d", "2d", "nan", "infinite", "constant", "complex",
+     "huge voxels", "noise"],
+)  # fmt: skip
+def test_a_bad_scan_gets_one_sentence_and_nothing_is_written(kind, scan, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run("detect", broken(kind, scan, tmp_path), "-o", out) == 2
+    assert one_sentence(capsys.readouterr().err)
+    assert not out.exists() or not list(out.iterdir())
+
+
+def test_negative_magnitude_is_refused(scan, tmp_path, capsys):
+    image = nib.load(scan)
+    voxels = np.asarray(image.dataobj, np.float32)
+    path = tmp_path / "negative.nii.gz"
+    nib.save(nib.Nifti1Image(voxels - np.float32(voxels.mean()), image.affine), path)
+    assert run("detect", path, "-o", tmp_path / "out", "--contrast", "t2star") == 2
+    assert "negative" in capsys.readouterr().err
+
+
+def test_a_mask_on_another_grid_is_refused(scan, tmp_path, capsys):
+    mask = tmp_path / "mask.nii.gz"
+    nib.save(nib.Nifti1Image(np.ones((5, 5, 5), np.uint8), np.eye(4)), mask)
+    assert run("detect", scan, "-o", tmp_path / "out", "--mask", mask) == 2
+    assert one_sentence(capsys.readouterr().err)
+
+
+def test_an_output_that_cannot_be_a_folder_is_refused(scan, tmp_path, capsys):
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    assert run("detect", scan, "-o", blocked / "out") == 2
+    assert one_sentence(capsys.readouterr().err)
+
+
+def test_unknown_model_names_the_known_ones(scan, tmp_path, capsys):
+    assert run("detect", scan, "-o", tmp_path, "--model", "nowhere") == 2
+    assert "slim" in capsys.readouterr().err
+
+
+def test_preprocess_writes_the_working_grid(scan, tmp_path):
+    assert run("preprocess", scan, "-o", tmp_path) == 0
+    image = nib.load(tmp_path / "sub-01_desc-prepared.nii.gz")
+    assert image.header.get_zooms()[:2] == pytest.approx((0.5, 0.5))
+    values = np.asanyarray(image.dataobj)
+    assert values.min() >= 0 and values.max() <= 1
+    for name in ("symmetry", "vessels"):
+        assert nib.load(tmp_path / f"sub-01_desc-{name}.nii.gz").shape == image.shape
+    assert run("preprocess", scan, "-o", tmp_path) == 2
+
+
+def test_clean_up_decides_anew_without_a_network(results, tmp_path, capsys):
+    table = results / "sub-01_label-CMB_candidates.tsv"
+    assert run("clean-up", table, "-o", tmp_path / "all.tsv", "--probability", 0,
+               "--min-volume", 0, "--max-elongation", 1, "--max-diameter", 99) == 0  # fmt: skip
+    said = capsys.readouterr().out
+    count = len(table.read_text().splitlines()) - 1
+    assert f"{count} of {count}" in said
+    assert run("clean-up", table, "-o", tmp_path / "none.tsv", "--min-volume", 1e6) == 0
+    assert f"0 of {count}" in capsys.readouterr().out
+    assert run("clean-up", table, "-o", tmp_path / "none.tsv") == 2
+
+
+def test_evaluate_scores_results_against_labels(simulated, results, tmp_path, capsys):
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    shutil.copy(simulated / "sub-01_T2starw_label.nii.gz", labels / "sub-01_label.nii.gz")
+    assert run("evaluate", results, labels, "-o", tmp_path / "scores") == 0
+    assert "tpr" in capsys.readouterr().out
+    assert (tmp_path / "scores" / "summary.json").exists()
+
+
+def test_simulate_continues_a_series(tmp_path):
+    words = ("simulate", "-o", tmp_path, "--n", 1, "--seed", 3, "--bleeds", "1-2", "--brain-only")
+    assert run(*words) == 0
+    image = next(tmp_path.glob("*_T2starw.nii.gz"))
+    before = image.stat().st_mtime_ns
+    assert run(*words) == 0
+    assert image.stat().st_mtime_ns == before
+    assert (tmp_path / "table.csv").read_text().startswith("image,label,contrast,mask,subject")
+    assert run("simulate", "-o", tmp_path, "--bleeds", "5-1") == 2
+
+
+def test_info_names_models_and_checksums(capsys):
+    assert run("info") == 0
+    said = capsys.readouterr().out
+    assert "slim" in said and "brain" in said and "sha256" in said
+
+
+def test_a_training_table_without_a_column_is_refused(tmp_path, capsys):
+    table = tmp_path / "table.csv"
+    table.write_text("image,contrast\na.nii.gz,swi\n")
+    assert run("train", "detector", "--data", table, "-o", tmp_path / "out") == 2
+    assert "label" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--help"], ["detect", "--help"], ["train", "all", "--help"]])
+def test_help_imports_nothing_heavy(words):
+    code = (
+        f"import sys; from microbleeds.cli import main; sys.argv = ['microbleeds', *{words!r}]\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'numpy', 'scipy', 'torch', 'openvino', 'SimpleITK', 'nibabel'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "Usage" in result.stdout

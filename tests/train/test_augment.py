@@ -1,0 +1,67 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from microbleeds.train.augment import PUBLISHED_AUGMENT, AugmentSettings, augment, vary_intensity
+
+STILL = AugmentSettings(
+    gain=(1, 1), offset=(0, 0), gamma=(1, 1), noise_sd=(0, 0), blur_voxels=(0, 0)
+)
+
+
+def patch(shape=(6, 6, 4)):
+    rng = np.random.default_rng(3)
+    channels = rng.uniform(0.1, 1, (3, *shape)).astype(np.float32)
+    labels = (channels[1] > 0.9).astype(np.uint8)
+    return channels, labels
+
+
+def test_labels_and_channels_move_together_in_all_sixteen_ways():
+    channels, labels = patch()
+    seen = set()
+    for seed in range(300):
+        moved, moved_labels = augment(channels, labels, STILL, np.random.default_rng(seed))
+        np.testing.assert_array_equal(moved[1] > np.float32(0.9), moved_labels > 0)
+        np.testing.assert_array_equal(np.sort(moved[0], axis=None), np.sort(channels[0], axis=None))
+        seen.add(moved[2].tobytes())
+    assert len(seen) == 16  # 8 of the square times 2 through the slices
+
+
+def test_oblong_patches_are_only_mirrored_and_keep_their_shape():
+    channels, labels = patch((6, 4, 4))
+    seen = set()
+    for seed in range(200):
+        moved, moved_labels = augment(channels, labels, STILL, np.random.default_rng(seed))
+        assert moved.shape == channels.shape and moved_labels.shape == labels.shape
+        seen.add(moved[2].tobytes())
+    assert len(seen) == 8
+
+
+def test_input_is_left_alone_and_only_the_image_changes_values():
+    channels, labels = patch()
+    before = channels.copy()
+    settings = replace(AugmentSettings(), flip=False, transpose=False)
+    moved, _ = augment(channels, labels, settings, np.random.default_rng(0))
+    np.testing.assert_array_equal(channels, before)
+    np.testing.assert_array_equal(moved[1:], channels[1:])
+    assert np.abs(moved[0] - channels[0]).max() > 1e-3
+
+
+def test_no_brain_stays_zero_and_values_stay_in_range():
+    image = patch()[0][0]
+    image[:2] = 0
+    strong = replace(PUBLISHED_AUGMENT, offset=(0.2, 0.2), noise_sd=(1, 1), blur_voxels=(1, 1))
+    varied = vary_intensity(image, strong, np.random.default_rng(0))
+    assert varied.dtype == np.float32
+    assert (varied[:2] == 0).all() and varied.min() >= 0 and varied.max() <= 1
+
+
+def test_noise_has_the_published_variance():
+    image = np.full((60, 60, 20), 0.5, np.float32)
+    variances = [
+        vary_intensity(image, PUBLISHED_AUGMENT, np.random.default_rng(seed)).var()
+        for seed in range(20)
+    ]
+    assert min(variances) == pytest.approx(0.01, rel=0.2)
+    assert max(variances) == pytest.approx(0.04, rel=0.2)

@@ -1,0 +1,99 @@
+import os
+from dataclasses import replace
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from microbleeds.errors import UserError
+from microbleeds.prepare.grid import Grid
+from microbleeds.scan import Scan
+from microbleeds.train.cases import labels_on_grid, prepare_case, prepare_cases, read_labels
+
+
+def scan_of(shape, spacing):
+    return Scan(np.zeros(shape, np.float32), np.diag([*spacing, 1.0]), "t2star")
+
+
+def test_case_shows_bright_balls_where_the_labels_are(rows, recipe, work):
+    case = prepare_case(rows[0], recipe.prepare, work.cache / "images")
+    assert case.channels.dtype == np.float16 and case.channels.shape == (3, *case.grid.shape)
+    assert isinstance(case.channels, np.memmap)
+    image = np.asarray(case.channels[0], np.float32)
+    assert image[case.labels > 0].mean() > 0.85
+    assert image[case.brain & (case.labels == 0)].mean() == pytest.approx(0.5, abs=0.02)
+    assert set(np.unique(case.labels)) == {0, 1, 2}
+    # written at voxels (14, 20, 5) and (26, 18, 7) of 0.5 x 0.5 x 2 mm from (-10, -12, 30)
+    np.testing.assert_allclose(case.centres_mm, [(-3, -2, 40), (3, -3, 44)], atol=0.01)
+    np.testing.assert_array_equal(case.prepared.image, image)
+
+
+def test_cache_is_used_until_a_file_or_the_settings_change(heads, rows, recipe, tmp_path):
+    first = prepare_case(rows[1], recipe.prepare, tmp_path)
+    kept = list(tmp_path.iterdir())
+    assert prepare_case(rows[1], recipe.prepare, tmp_path).name == first.name
+    assert list(tmp_path.iterdir()) == kept
+    other = prepare_case(rows[1], replace(recipe.prepare, in_plane_mm=0.6), tmp_path)
+    assert other.name != first.name and other.grid.shape != first.grid.shape
+    os.utime(rows[1].label, (1, 1))
+    assert prepare_case(rows[1], recipe.prepare, tmp_path).name != first.name
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_processes_give_the_same(rows, recipe, work, tmp_path):
+    many = prepare_cases(rows[2:4], recipe.prepare, tmp_path, workers=2)
+    for case, row in zip(many, rows[2:4], strict=True):
+        one = prepare_case(row, recipe.prepare, work.cache / "images")
+        np.testing.assert_array_equal(case.channels, one.channels)
+
+
+def test_one_value_means_connected_pieces_and_several_mean_numbers():
+    scan = scan_of((8, 8, 6), (1, 1, 1))
+    grid = Grid((8, 8, 6), scan.affine)
+    labels = np.zeros((8, 8, 6), np.int64)
+    labels[1, 1, 1] = labels[2, 2, 2] = labels[6, 6, 4] = 255
+    pieces = labels_on_grid(labels, scan, grid)
+    assert pieces.max() == 2 and pieces[1, 1, 1] == pieces[2, 2, 2] != pieces[6, 6, 4] != 0
+    labels[2, 2, 2], labels[6, 6, 4] = 3, 9
+    numbered = labels_on_grid(labels, scan, grid)
+    assert sorted(numbered[labels > 0]) == [1, 2, 3]
+    assert (numbered[labels == 0] == 0).all()
+
+
+def test_no_microbleed_is_lost_on_a_coarser_grid():
+    scan = scan_of((20, 20, 20), (0.5, 0.5, 0.5))
+    labels = np.zeros((20, 20, 20), np.int64)
+    for number, corner in enumerate([(3, 3, 3), (3, 5, 3), (10, 11, 13), (18, 1, 6)], 1):
+        labels[corner] = number
+    grid = Grid((7, 7, 7), np.diag([1.5, 1.5, 1.5, 1.0]))
+    assert set(np.unique(labels_on_grid(labels, scan, grid))) == {0, 1, 2, 3, 4}
+
+
+def test_empty_label():
+    scan = scan_of((5, 5, 5), (1, 1, 1))
+    empty = labels_on_grid(np.zeros((5, 5, 5), np.int64), scan, Grid((5, 5, 5), scan.affine))
+    assert empty.shape == (5, 5, 5) and not empty.any()
+
+
+@pytest.mark.parametrize(
+    ("array", "shift", "sentence"),
+    [
+        (np.zeros((4, 4, 5)), 0, "same grid"),
+        (np.zeros((4, 4, 4)), 3, "elsewhere in the scanner"),
+        (np.full((4, 4, 4), 0.5), 0, "whole numbers"),
+        (np.full((4, 4, 4), -1.0), 0, "whole numbers"),
+        (np.full((4, 4, 4), np.nan), 0, "whole numbers"),
+    ],
+)
+def test_labels_that_do_not_match(tmp_path, array, shift, sentence):
+    affine = np.eye(4)
+    affine[0, 3] = shift
+    nib.save(nib.Nifti1Image(array.astype(np.float32), affine), tmp_path / "l.nii.gz")
+    with pytest.raises(UserError, match=sentence):
+        read_labels(tmp_path / "l.nii.gz", scan_of((4, 4, 4), (1, 1, 1)))
+
+
+def test_label_that_is_no_nifti(tmp_path):
+    (tmp_path / "l.nii.gz").write_bytes(b"no")
+    with pytest.raises(UserError, match="cannot be read as NIfTI"):
+        read_labels(tmp_path / "l.nii.gz", scan_of((4, 4, 4), (1, 1, 1)))

@@ -1,0 +1,79 @@
+import pytest
+
+from microbleeds.errors import UserError
+from microbleeds.train.data import folds, read_table, split_subjects
+
+
+def touch(folder, *names):
+    for name in names:
+        (folder / name).touch()
+
+
+def write(folder, text):
+    path = folder / "table.csv"
+    path.write_text(text)
+    return path
+
+
+def test_rows(tmp_path):
+    touch(tmp_path, "a.nii.gz", "b.nii", "a_label.nii.gz", "mask.nii.gz")
+    absolute = tmp_path / "a_label.nii.gz"
+    text = f"\ufeffimage,label,contrast,mask,subject\na.nii.gz,{absolute},qsm,mask.nii.gz,one\n"
+    first, second = read_table(write(tmp_path, text + "b.nii,a_label.nii.gz,,,\n"))
+    assert (first.image, first.label) == (tmp_path / "a.nii.gz", absolute)
+    assert (first.contrast, first.mask, first.subject) == ("qsm", tmp_path / "mask.nii.gz", "one")
+    assert (second.contrast, second.mask, second.subject) == ("auto", None, "b")
+
+
+def test_optional_columns_may_be_missing(tmp_path):
+    touch(tmp_path, "a.nii.gz", "l.nii.gz")
+    (row,) = read_table(write(tmp_path, "label,image\nl.nii.gz,a.nii.gz\n"))
+    assert (row.contrast, row.mask, row.subject) == ("auto", None, "a")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("image,mask\na.nii.gz,\n", "no column 'label'"),
+        ("image,label\n", "no rows"),
+        ("image,label\na.nii.gz,\n", "Line 2 .* has no label"),
+        ("image,label\na.nii.gz,a.nii.gz\na.nii.gz,gone.nii\n", "Line 3 .*gone.nii.*not exist"),
+        ("image,label,mask\na.nii.gz,a.nii.gz,gone.nii\n", "mask .*gone.nii.*not exist"),
+        ("image,label,contrast\na.nii.gz,a.nii.gz,T1\n", "contrast 'T1'"),
+    ],
+)
+def test_broken_tables(tmp_path, text, sentence):
+    touch(tmp_path, "a.nii.gz")
+    with pytest.raises(UserError, match=sentence):
+        read_table(write(tmp_path, text))
+
+
+def test_missing_table(tmp_path):
+    with pytest.raises(UserError, match=r"table\.csv cannot be read"):
+        read_table(tmp_path / "table.csv")
+
+
+def rows_of(tmp_path, subjects):
+    touch(tmp_path, "a.nii.gz")
+    lines = "".join(f"a.nii.gz,a.nii.gz,{subject}\n" for subject in subjects)
+    return read_table(write(tmp_path, "image,label,subject\n" + lines))
+
+
+def test_folds_hold_out_every_subject_once_with_all_its_images(tmp_path):
+    rows = rows_of(tmp_path, [f"s{n % 7}" for n in range(20)])
+    parts = folds(rows, 3, seed=1)
+    held = [{row.subject for row in held_out} for _, held_out in parts]
+    assert sorted(len(part) for part in held) == [2, 2, 3]
+    assert set.union(*held) == {f"s{n}" for n in range(7)}
+    for others, held_out in parts:
+        assert not {row.subject for row in others} & {row.subject for row in held_out}
+        assert len(others) + len(held_out) == 20
+    assert parts == folds(rows, 3, seed=1) != folds(rows, 3, seed=2)
+
+
+def test_split_sizes(tmp_path):
+    rows = rows_of(tmp_path, [f"s{n}" for n in range(20)])
+    assert [len(part) for part in split_subjects(rows, 0.1, 0)] == [18, 2]
+    assert [len(part) for part in split_subjects(rows[:3], 0.1, 0)] == [2, 1]
+    with pytest.raises(UserError, match="one subject only"):
+        split_subjects(rows[:1], 0.1, 0)

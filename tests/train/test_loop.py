@@ -1,0 +1,142 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from microbleeds.errors import UserError
+from microbleeds.models.networks import NetworkConfig, Student, freeze, initialise
+from microbleeds.train.loop import TrainSettings, fit, learning_rate
+
+CONFIG = NetworkConfig(1, (4, 8), ((2, 2, 1),), (8, 8, 4))
+SETTINGS = TrainSettings(
+    steps=12, batch=4, warmup=2, save_every=5, validate_every=4, average=0.9, threads=1
+)
+
+
+def next_batch(rng):
+    x = torch.from_numpy(rng.normal(size=(4, 1, 8, 8, 4)).astype("float32"))
+    return {"x": x, "y": (x.mean(dim=(1, 2, 3, 4)) > 0).long()}
+
+
+def loss_fn(network, batch):
+    return nn.functional.cross_entropy(network(batch["x"]), batch["y"])
+
+
+def student():
+    network = Student(CONFIG)
+    initialise(network, 1)
+    return network
+
+
+class KilledError(Exception):
+    pass
+
+
+def killed_at(step):
+    calls = iter(range(10**6))
+
+    def batch(rng):
+        if next(calls) == step:
+            raise KilledError
+        return next_batch(rng)
+
+    return batch
+
+
+def weights(network):
+    return {key: value.clone() for key, value in network.state_dict().items()}
+
+
+def validate(network):
+    return -float(next(network.parameters()).abs().sum())
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_killed_and_resumed_gives_the_very_same_weights(tmp_path, average):
+    settings = replace(SETTINGS, average=average)
+    whole, broken = student(), student()
+    fit(whole, next_batch, loss_fn, settings, tmp_path / "whole", validate)
+    for kill in (3, 7):  # before the first checkpoint, and between two
+        with pytest.raises(KilledError):
+            fit(broken, killed_at(kill), loss_fn, settings, tmp_path / "broken", validate)
+        broken = student()  # a new process knows nothing
+    result = fit(broken, next_batch, loss_fn, settings, tmp_path / "broken", validate)
+    assert result.finished and result.steps == 12
+    for key, value in weights(whole).items():
+        assert torch.equal(value, broken.state_dict()[key]), key
+    rows = [
+        [line.split("\t")[:3] for line in (tmp_path / n / "log.tsv").read_text().splitlines()]
+        for n in ("whole", "broken")
+    ]
+    assert rows[0] == rows[1]
+    assert [row[0] for row in rows[0][1:]] == [str(step) for step in range(1, 13)]
+
+
+def test_a_finished_training_is_not_repeated(tmp_path):
+    network = student()
+    fit(network, next_batch, loss_fn, SETTINGS, tmp_path)
+    again = student()
+    assert fit(again, killed_at(0), loss_fn, SETTINGS, tmp_path).finished
+    assert all(torch.equal(v, again.state_dict()[k]) for k, v in weights(network).items())
+
+
+def test_time_limit_leaves_a_checkpoint_to_continue_from(tmp_path):
+    result = fit(student(), next_batch, loss_fn, SETTINGS, tmp_path, time_limit_s=0.0)
+    assert not result.finished and math.isnan(result.best)
+    assert fit(student(), next_batch, loss_fn, SETTINGS, tmp_path).steps == 12
+
+
+def test_best_weights_are_kept_and_patience_stops(tmp_path):
+    figures = iter([0.2, 0.7, 0.5, 0.6, 0.9])
+    seen = []
+
+    def figure(network):
+        seen.append(weights(network))
+        return next(figures)
+
+    settings = replace(SETTINGS, steps=100, validate_every=3, patience=2)
+    network = student()
+    result = fit(network, next_batch, loss_fn, settings, tmp_path, figure)
+    assert (result.steps, result.best, result.finished) == (12, 0.7, True)
+    assert all(torch.equal(v, network.state_dict()[k]) for k, v in seen[1].items())
+
+
+def test_loss_falls_and_frozen_layers_stay(tmp_path):
+    network = student()
+    freeze(network, ["inpconv", "convfirst"])
+    before = weights(network)
+    settings = replace(SETTINGS, steps=60, average=0.0, learning_rate=1e-2)
+    fit(network, next_batch, loss_fn, settings, tmp_path)
+    rows = (tmp_path / "log.tsv").read_text().splitlines()[1:]
+    losses = np.array([float(row.split("\t")[1]) for row in rows])
+    assert losses[-10:].mean() < 0.8 * losses[:10].mean()
+    after = network.state_dict()
+    for key, value in before.items():
+        same = torch.equal(value, after[key])
+        assert same == key.startswith(("inpconv", "convfirst")), key
+
+
+def test_checkpoint_of_another_network_is_refused(tmp_path):
+    fit(student(), next_batch, loss_fn, SETTINGS, tmp_path)
+    other = Student(replace(CONFIG, widths=(2, 4)))
+    with pytest.raises(UserError, match="another shape"):
+        fit(other, next_batch, loss_fn, SETTINGS, tmp_path)
+
+
+def test_a_loss_that_is_no_number_ends_it(tmp_path):
+    with pytest.raises(UserError, match="loss is nan at step 0"):
+        fit(student(), next_batch, lambda n, b: loss_fn(n, b) * math.nan, SETTINGS, tmp_path)
+
+
+def test_learning_rates():
+    cosine = TrainSettings(steps=110, warmup=10, learning_rate=1.0)
+    assert learning_rate(0, cosine) == pytest.approx(0.1)
+    assert learning_rate(10, cosine) == 1.0
+    assert learning_rate(60, cosine) == pytest.approx(0.5)
+    assert learning_rate(110, cosine) == pytest.approx(0.0)
+    published = TrainSettings(learning_rate=1e-3, schedule="step", warmup=0, decay_every=2)
+    rates = [learning_rate(step, published) for step in (0, 1, 2, 4, 6, 99)]
+    assert rates == pytest.approx([1e-3, 1e-3, 1e-4, 1e-5, 1e-6, 1e-6])

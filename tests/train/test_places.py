@@ -1,0 +1,123 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from microbleeds.errors import UserError
+from microbleeds.prepare.grid import Grid
+from microbleeds.steps import Candidate, Candidates
+from microbleeds.steps.discriminate import extract_patches
+from microbleeds.train.augment import AugmentSettings
+from microbleeds.train.cases import Case
+from microbleeds.train.inference import Found
+from microbleeds.train.places import NEAR_MM, PatchSampler, Places, find_places, sort_places
+
+STILL = AugmentSettings(False, False, (1, 1), (0, 0), (1, 1), (0, 0), (0, 0))
+AFFINE = np.array([[0.5, 0, 0, -8], [0, 0.5, 0, 4], [0, 0, 2, 10], [0, 0, 0, 1]])
+SHAPE = (60, 60, 16)
+
+
+def mm(voxel):
+    return AFFINE[:3, :3] @ voxel + AFFINE[:3, 3]
+
+
+def case():
+    """Microbleeds at voxels (20, 20, 8) and (40, 40, 8), two voxels wide each."""
+    labels = np.zeros(SHAPE, np.uint16)
+    labels[20:22, 20:22, 8], labels[40:42, 40:42, 8] = 1, 2
+    image = np.where(labels > 0, 0.9, 0.4).astype(np.float16)
+    centres = np.array([[20.5, 20.5, 8], [40.5, 40.5, 8]])
+    stack = np.stack([image, image, image])
+    return Case("one", stack, labels, np.ones(SHAPE, bool), centres, Grid(SHAPE, AFFINE))
+
+
+def candidates(*boxes):
+    """Candidates filling boxes of voxels."""
+    labels = np.zeros(SHAPE, np.int32)
+    table = []
+    for index, box in enumerate(boxes, 1):
+        labels[box] = index
+        centre = np.argwhere(labels == index).mean(axis=0)
+        table.append(Candidate(index, tuple(mm(centre)), 1, 1, 0, 9, 0.1 * index))
+    return Candidates(labels, tuple(table), 0.5)
+
+
+def test_candidates_on_or_beside_a_microbleed_are_positive_all_others_negative():
+    places = sort_places(
+        case(),
+        candidates(
+            np.s_[10:22, 20, 8],  # reaches the first, its centre is 2.5 mm away
+            np.s_[20:22, 24, 8],  # 1.5 mm beside it
+            np.s_[20:22, 30:32, 8],  # 4.5 mm beside it
+            np.s_[0:2, 0:2, 2],
+        ),
+    )
+    expected = [(20.5, 20.5, 8), (40.5, 40.5, 8), (15.5, 20, 8), (20.5, 24, 8)]
+    np.testing.assert_allclose(places.positive, [mm(voxel) for voxel in expected])
+    expected = [(20.5, 30.5, 8), (0.5, 0.5, 2)]
+    np.testing.assert_allclose(places.negative[:2], [mm(voxel) for voxel in expected])
+    assert len(places.negative) > 10
+    voxels = np.array([mm(voxel) for voxel in np.argwhere(case().labels)])
+    gaps = np.linalg.norm(places.negative[:, None] - voxels, axis=-1).min(axis=1)
+    assert gaps.min() > NEAR_MM
+    np.testing.assert_allclose(places.found.confidence, [0.1, 0.2, 0.3, 0.4])
+    np.testing.assert_allclose(places.found.truth_mm, [mm((20.5, 20.5, 8)), mm((40.5, 40.5, 8))])
+
+
+def test_missed_microbleeds_and_empty_heads():
+    missed = sort_places(case(), candidates())
+    assert len(missed.positive) == 2 and len(missed.found.xyz_mm) == 0
+    healthy = case()
+    healthy = Case("h", healthy.channels, 0 * healthy.labels, healthy.brain, np.empty((0, 3)),
+                   healthy.grid)  # fmt: skip
+    places = sort_places(healthy, candidates(np.s_[0:2, 0:2, 2]))
+    assert len(places.positive) == 0 and len(places.negative) == 21
+
+
+def test_batches_are_half_microbleeds_with_their_labels():
+    places = sort_places(case(), candidates(np.s_[20:22, 30:32, 8]))
+    sampler = PatchSampler([case()], [places], (12, 12, 5), (0.5, 0.5, 2.0), 2, STILL, shift_mm=0.5)
+    batch = sampler.batch(8, np.random.default_rng(0))
+    assert batch["channels"].shape == (8, 2, 12, 12, 5)
+    assert batch["targets"].tolist() == [1, 0] * 4
+    middle = batch["labels"][:, 4:8, 4:8, 1:4]
+    assert (middle.flatten(1).amax(1) == batch["targets"]).all()
+    inside = batch["labels"][:, None].expand(-1, 2, -1, -1, -1) > 0
+    assert batch["channels"][inside].min() == pytest.approx(0.65, abs=0.02)
+
+
+@pytest.mark.parametrize("spacing", [None, (0.7, 0.5, 1.5)])
+def test_patches_are_those_of_detection(spacing):
+    """Sampled from a part of the volume, they equal `extract_patches` from the whole of it."""
+    noise = np.random.default_rng(1).uniform(0.1, 1, (3, *SHAPE)).astype(np.float16)
+    one = replace(case(), channels=noise)
+    corner = Places(np.array([mm((0, 59, 1))]), np.array([mm((30, 30, 8))]), None)
+    sampler = PatchSampler([one], [corner], (9, 10, 6), spacing, 3, STILL, shift_mm=0.0)
+    batch = sampler.batch(2, np.random.default_rng(0))["channels"]
+    centres = np.concatenate([corner.positive, corner.negative])
+    whole = extract_patches(noise, one.grid, centres, (9, 10, 6), spacing)
+    np.testing.assert_allclose(batch, whole, atol=1e-5)
+
+
+def test_both_kinds_are_needed():
+    nothing = Found("one", np.empty((0, 3)), np.empty(0), np.empty((0, 3)))
+    one_sided = Places(np.array([mm((20, 20, 8))]), np.empty((0, 3)), nothing)
+    with pytest.raises(UserError, match="no look-alike"):
+        PatchSampler([case()], [one_sided], (12, 12, 5), None, 3, STILL)
+
+
+def test_places_are_computed_once(tmp_path, monkeypatch):
+    from microbleeds.train import places
+
+    calls = []
+
+    def step_1(engine, one, threshold):
+        calls.append(threshold)
+        return candidates(np.s_[20:22, 30:32, 8])
+
+    monkeypatch.setattr(places, "case_candidates", step_1)
+    first = find_places(None, [case()], 0.2, tmp_path)
+    again = find_places(None, [case()], 0.2, tmp_path)
+    assert calls == [0.2]
+    np.testing.assert_array_equal(first[0].negative, again[0].negative)
+    np.testing.assert_array_equal(first[0].found.confidence, again[0].found.confidence)

@@ -1,0 +1,27 @@
+import time
+
+from microbleeds.models.networks import Detector
+from microbleeds.train.settings import PUBLISHED_RECIPE, Recipe, Work, recipe_of
+
+
+def test_the_published_recipe_is_the_published_network():
+    network = Detector(recipe_of("published").network)
+    assert sum(p.numel() for p in network.parameters()) == 3_433_611  # METHOD.md
+    training = PUBLISHED_RECIPE.detector
+    assert (training.learning_rate, training.epsilon, training.batch) == (1e-3, 1e-4, 8)
+    assert (PUBLISHED_RECIPE.alpha, PUBLISHED_RECIPE.temperature) == (0.6, 4.0)
+
+
+def test_steps_and_seed_reach_every_network():
+    recipe = recipe_of("slim", steps=50, seed=3)
+    for training in (recipe.detector, recipe.teacher, recipe.student):
+        assert (training.steps, training.seed, training.warmup) == (50, 3, 5)
+    assert recipe.split_seed == 3 and recipe.network == Recipe().network
+
+
+def test_time_runs_from_the_making_of_the_work(tmp_path):
+    assert Work(tmp_path).seconds_left is None
+    work = Work(tmp_path, time_limit_s=100.0)
+    first = work.seconds_left
+    time.sleep(0.01)
+    assert work.seconds_left < first <= 100.0
