@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from microbleeds.train.losses import distillation_loss, segmentation_loss, teacher_loss
+from microbleeds.train.losses import distillation_loss, lesion_loss, segmentation_loss, teacher_loss
 
 
 def random_case(seed=0):
@@ -72,3 +72,36 @@ def test_a_student_that_agrees_with_its_teacher_pays_the_truth_only():
     logits, targets = torch.randn(6, 2), torch.tensor([0, 1, 0, 1, 0, 1])
     plain = torch.nn.functional.cross_entropy(logits, targets).item()
     assert distillation_loss(logits, targets, logits).item() == pytest.approx(0.4 * plain, rel=1e-4)
+
+
+def test_every_lesion_counts_the_same_in_the_lesion_loss():
+    labels = torch.zeros(1, 12, 12, 12)
+    labels[0, 1:6, 1:6, 1:6] = 1  # 125 voxels
+    labels[0, 9, 9, 9] = 1  # one voxel
+    sure = torch.stack([-20 * (2 * labels - 1), 20 * (2 * labels - 1)], 1) / 2
+
+    def loss_without(part):
+        logits = sure.clone()
+        logits[:, :, *part] = sure[:, [1, 0]][:, :, *part]
+        return lesion_loss(logits, labels).item()
+
+    large = loss_without((slice(1, 6), slice(1, 6), slice(1, 6)))
+    small = loss_without((9, 9, 9))
+    assert large == pytest.approx(small, rel=1e-4) == pytest.approx(10, rel=1e-3)
+
+
+def test_lesion_loss_is_cross_entropy_of_the_hardest_without_lesions():
+    logits = torch.randn(2, 2, 8, 8, 8, generator=torch.Generator().manual_seed(0))
+    labels = torch.zeros(2, 8, 8, 8)
+    entropy = -torch.log_softmax(logits, 1)[:, 0].flatten()
+    expected = entropy.sort(descending=True).values[:102].mean()
+    assert lesion_loss(logits, labels, 0.1).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_lesion_loss_forgives_voxels_beside_a_bleed():
+    labels = torch.zeros(1, 9, 9, 9)
+    labels[0, 4, 4, 4] = 1
+    sure = torch.stack([-20 * (2 * labels - 1), 20 * (2 * labels - 1)], 1) / 2
+    wide = sure.clone()
+    wide[:, 1, 3:6, 3:6, 3:6], wide[:, 0, 3:6, 3:6, 3:6] = 10, -10
+    assert lesion_loss(wide, labels).item() == pytest.approx(lesion_loss(sure, labels).item())

@@ -20,7 +20,12 @@ from microbleeds.train.cases import Case, prepare_cases
 from microbleeds.train.data import Row, split_subjects
 from microbleeds.train.inference import detector_figure, figure, patch_logits, rated
 from microbleeds.train.loop import Batch, Fit, LossFunction, TrainSettings, fit
-from microbleeds.train.losses import distillation_loss, segmentation_loss, teacher_loss
+from microbleeds.train.losses import (
+    distillation_loss,
+    lesion_loss,
+    segmentation_loss,
+    teacher_loss,
+)
 from microbleeds.train.places import PatchSampler, Places, find_places
 from microbleeds.train.sampling import DetectorSampler
 from microbleeds.train.settings import Recipe, Start, Work
@@ -57,7 +62,8 @@ def train_detector(
     )
 
     def loss(network: nn.Module, batch: Batch) -> Tensor:
-        return segmentation_loss(network(batch["channels"]), batch["labels"])
+        chosen = lesion_loss if recipe.detector_loss == "lesion" else segmentation_loss
+        return chosen(network(batch["channels"]), batch["labels"])
 
     def validate(network: nn.Module) -> float:
         return detector_figure(cast(Detector, network), held_out, recipe.candidate_threshold)

@@ -28,6 +28,7 @@ class Recipe:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     prepare: PrepareSettings = field(default_factory=PrepareSettings)
     initial: Literal["he", "published"] = "he"
+    detector_loss: Literal["lesion", "published"] = "lesion"
     detector_patch: Triple = (96, 96, 12)
     patch_spacing_mm: tuple[float, float, float] | None = (0.5, 0.5, 1.5)
     augmentation: AugmentSettings = field(default_factory=AugmentSettings)
@@ -55,6 +56,7 @@ PUBLISHED_RECIPE = Recipe(
     network=PUBLISHED,
     prepare=PrepareSettings(in_plane_mm=None, min_slice_mm=None),
     initial="published",
+    detector_loss="published",
     detector_patch=(48, 48, 48),
     patch_spacing_mm=None,
     augmentation=PUBLISHED_AUGMENT,
