@@ -98,7 +98,7 @@ def broken(kind: str, scan, folder):
         "infinite": np.where(voxels > voxels.mean(), np.inf, voxels),
         "constant": np.full_like(voxels, 7),
         "complex": voxels.astype(np.complex64),
-        "noise": np.random.default_rng(0).normal(100, 1, (40, 40, 20)).astype(np.float32),
+        "noise": np.abs(np.random.default_rng(0).normal(0, 1, voxels.shape)).astype(np.float32),
     }
     if kind in arrays:
         nib.save(nib.Nifti1Image(arrays[kind], image.affine), path)

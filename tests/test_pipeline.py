@@ -70,8 +70,8 @@ def test_axis_order_and_flips_do_not_change_what_is_found(scan, found, networks)
 
 def test_threads_do_not_change_the_result(scan, found):
     one = detect(scan, load_models(threads=1), load_brain(threads=1))
-    assert [row.xyz_mm for row in one.microbleeds] == pytest.approx(
-        [row.xyz_mm for row in found.microbleeds], abs=0.05
+    assert np.array([row.xyz_mm for row in one.microbleeds]) == pytest.approx(
+        np.array([row.xyz_mm for row in found.microbleeds]), abs=0.05
     )
     for row, other in zip(one.table, found.table, strict=True):
         assert row.detector_probability == pytest.approx(other.detector_probability, abs=1e-3)

@@ -159,12 +159,12 @@ def show_info() -> None:
 
     import microbleeds
     from microbleeds.models.card import read_card
-    from microbleeds.models.zoo import BRAIN_MODEL, DEFAULT_MODEL, list_models, model_folder
+    from microbleeds.models.zoo import BRAIN_MODEL, DEFAULT_MODEL, WEIGHTS, list_models
 
     console.print(f"microbleeds {microbleeds.__version__}, openvino {version('openvino')}")
     console.print(f"threads this process may use: {len(os.sched_getaffinity(0))}")
     for name in (*list_models(), BRAIN_MODEL):
-        folder = model_folder(name)
+        folder = WEIGHTS / name
         card = read_card(folder)
         default = " (default)" if name == DEFAULT_MODEL else ""
         console.print(f"\n[bold]{card.name}[/bold]{default}: {card.description}", highlight=False)

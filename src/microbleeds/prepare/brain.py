@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # scan.py reads the contrast with a module of this package
 
 SPACING_MM = 2.5
 _SMALLEST_CM3 = 200.0  # of a whole brain
+_LARGEST_CM3 = 2400.0  # no skull holds more: noise that looked like brain everywhere
 _SMALLEST_SHARE = 0.1  # of a scan that holds only a slab of the head
 
 
@@ -45,7 +46,8 @@ def brain_mask(scan: Scan, engine: Engine) -> NDArray[np.bool_]:
     mask[box] = found & ndimage.binary_fill_holes(voxels != 0)
     voxel_cm3 = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
     volume = float(mask.sum()) * voxel_cm3
-    if volume < min(_SMALLEST_CM3, _SMALLEST_SHARE * voxels.size * voxel_cm3):
+    smallest = min(_SMALLEST_CM3, _SMALLEST_SHARE * voxels.size * voxel_cm3)
+    if not smallest <= volume <= _LARGEST_CM3:
         raise _no_brain(scan, volume)
     return mask
 

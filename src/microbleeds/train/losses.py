@@ -28,7 +28,7 @@ def segmentation_loss(logits: Tensor, labels: Tensor, weight: float = 10.0) -> T
     return dice + F.cross_entropy(logits, labels, weights)
 
 
-def lesion_loss(logits: Tensor, labels: Tensor, hardest: float = 0.02) -> Tensor:
+def lesion_loss(logits: Tensor, labels: Tensor, hardest: float = 0.002) -> Tensor:
     """Cross-entropy in which every microbleed counts the same, against the hardest other voxels.
 
     logits: (B, 2, X, Y, Z); labels: (B, X, Y, Z), 0 or 1. A pooled Dice is ruled by the few large
