@@ -24,6 +24,7 @@ SHORT = TrainSettings(
 RECIPE = Recipe(
     network=NetworkConfig(3, (4, 8), ((2, 2, 1),), (12, 12, 4)),
     prepare=PrepareSettings(margin_mm=1.0),
+    detector_loss="published",
     detector_patch=(16, 16, 8),
     augmentation=AugmentSettings(),
     detector=SHORT,

@@ -105,6 +105,18 @@ def test_fine_tuning_starts_from_given_weights_and_keeps_frozen_layers(
         train_detector(rows, tmp_path, recipe, work, Start(folder, ("down9",)))
 
 
+def test_each_detector_loss_can_be_chosen(rows, recipe, work, tmp_path, monkeypatch):
+    used = []
+    for name in ("lesion_loss", "segmentation_loss"):
+        real = getattr(recipes, name)
+        monkeypatch.setattr(
+            recipes, name, lambda *a, name=name, real=real: used.append(name) or real(*a)
+        )
+    for loss in ("lesion", "published"):
+        train_detector(rows, tmp_path / loss, replace(recipe, detector_loss=loss), work)
+    assert used == ["lesion_loss"] * 4 + ["segmentation_loss"] * 4
+
+
 def test_mined_false_positives_reach_the_sampler(
     rows, recipe, work, detector, tmp_path, monkeypatch
 ):

@@ -43,6 +43,7 @@ def record(scan: Scan, source: Path, found: Detections, models: Models) -> dict[
         "candidates": len(found.table),
         "highest_detector_probability": round(found.highest_probability, 4),
         "warnings": warnings(scan, found),
+        "notes": list(scan.notes),
         "source": str(source),
         "contrast": scan.contrast,
         "voxel_mm": [round(float(mm), 4) for mm in scan.spacing],
@@ -57,7 +58,7 @@ def record(scan: Scan, source: Path, found: Detections, models: Models) -> dict[
 
 def warnings(scan: Scan, found: Detections) -> list[str]:
     """Reasons to look twice: an empty result never comes without a word."""
-    notes = list(scan.notes)
+    notes = []
     highest = found.highest_probability
     if not found.table:
         notes.append(f"no candidate: highest probability of step 1 was {highest:.2f}")
