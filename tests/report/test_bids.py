@@ -8,7 +8,7 @@ from microbleeds.errors import UserError
 from microbleeds.report.bids import nifti_stem, output_paths, plan_outputs
 
 
-def test_the_six_files_of_a_plain_scan():
+def test_the_seven_files_of_a_plain_scan():
     names = [path.name for path in output_paths("scan", Path("out")).all()]
     assert names == [
         "scan_label-CMB_mask.nii.gz",
@@ -16,6 +16,7 @@ def test_the_six_files_of_a_plain_scan():
         "scan_seg-CMB_dseg.tsv",
         "scan_label-CMB_candidates.tsv",
         "scan_desc-brain_mask.nii.gz",
+        "scan_cmb.png",
         "scan_cmb.json",
     ]
 

@@ -29,7 +29,7 @@ def draw_detections(
 ) -> None:
     """A PNG: the whole brain with numbered circles, and a slice through each microbleed.
 
-    brain: on the scan's grid. The brain is seen across its slices, by the darkest value along the
+    brain: on the scan's grid. The brain is seen across its slices, by the mean value along the
     line of sight (the brightest for QSM). Close-ups: the first 24, 30 mm wide, with a bar of 10 mm.
     Raises UserError when `path` cannot be written.
     """
@@ -135,11 +135,13 @@ def _circle(axes: Any, detection: Candidate, centre: NDArray[np.float64]) -> Non
 def _draw_whole(axes: Any, view: _View, scan: Scan, detections: Sequence[Candidate]) -> None:
     from matplotlib.patheffects import withStroke
 
-    bright = scan.contrast == "qsm"
-    hidden = np.where(view.brain, view.voxels, -np.inf if bright else np.inf)
-    plane = hidden.max(axis=view.along) if bright else hidden.min(axis=view.along)
-    inside = np.isfinite(plane)
-    window = _window(plane[inside])  # its own: these extremes are far from the common values
+    inside = view.brain.any(axis=view.along)
+    if scan.contrast == "qsm":
+        plane = np.where(view.brain, view.voxels, -np.inf).max(axis=view.along)
+    else:  # the darkest value would show the skull base and nothing else
+        depth = np.maximum(view.brain.sum(axis=view.along), 1)
+        plane = np.where(view.brain, view.voxels, 0).sum(axis=view.along) / depth
+    window = _window(plane[inside])  # its own: projected values are unlike single ones
     _show(axes, view, np.where(inside, plane, window[0]), window)
     filled = np.argwhere(inside) * view.spacing[list(view.across)]
     low, high = (filled.min(axis=0), filled.max(axis=0)) if len(filled) else (0, plane.shape)
