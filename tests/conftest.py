@@ -34,7 +34,13 @@ def head_numbers():
 
 
 @pytest.fixture(scope="session")
-def simulated(tmp_path_factory):
+def monkeypatch_session():
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory, monkeypatch_session):
     """Folder with one coarse whole head in T2*-GRE, its labels and its table, on disk."""
     from microbleeds.simulate import HeadSettings
     from microbleeds.simulate.anatomy import SHIPPED_ANATOMY, load_anatomy
@@ -44,6 +50,8 @@ def simulated(tmp_path_factory):
     from microbleeds.simulate.scanner import Protocol
 
     folder = tmp_path_factory.mktemp("simulated")
+    # tests/simulate narrows the field of view for a whole session
+    monkeypatch_session.setattr("microbleeds.simulate.head.HEAD_MM", (190, 230, 190))
     protocol = Protocol(acquired_mm=0.9, pixel_mm=0.9, slice_mm=4.0, snr=40, te_ms=25)
     ranges = LesionRanges(count=(8, 8), median_radius_mm=0.9, radius_log_sd=0.2)
     head = simulate_head(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # scan.py reads the contrast with a module of this package
 SPACING_MM = 2.5
 _SMALLEST_CM3 = 200.0  # of a whole brain
 _LARGEST_CM3 = 2400.0  # no skull holds more: noise that looked like brain everywhere
+_LEAST_CORRELATION = 0.3  # of neighbouring voxels; heads have 0.8 and more
 _SMALLEST_SHARE = 0.1  # of a scan that holds only a slab of the head
 
 
@@ -34,7 +35,7 @@ def brain_mask(scan: Scan, engine: Engine) -> NDArray[np.bool_]:
     """
     box = _signal_box(scan.voxels)
     mask = np.zeros(scan.voxels.shape, bool)
-    if box is None:
+    if box is None or _is_noise(scan.voxels[box]):
         raise _no_brain(scan, 0.0)
     voxels, affine = scan.voxels[box], scan.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ [side.start for side in box]
@@ -76,6 +77,23 @@ def _signal_box(voxels: NDArray[np.float32]) -> tuple[slice, slice, slice] | Non
             return None
         sides.append(slice(int(present[0]), int(present[-1]) + 1))
     return sides[0], sides[1], sides[2]
+
+
+def _is_noise(voxels: NDArray[np.float32]) -> bool:
+    """Whether neighbours along every axis have nothing to do with each other, unlike in anatomy."""
+    for axis, size in enumerate(voxels.shape):
+        if size < 3:
+            continue
+        first, second = voxels.take(range(size - 1), axis), voxels.take(range(1, size), axis)
+        if _correlation(first, second) >= _LEAST_CORRELATION:
+            return False
+    return True
+
+
+def _correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    first, second = first - first.mean(), second - second.mean()
+    spread = float(np.sqrt((first**2).mean() * (second**2).mean()))
+    return float((first * second).mean()) / max(spread, 1e-12)
 
 
 def isotropic_grid(
