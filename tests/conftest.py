@@ -61,6 +61,6 @@ def simulated(tmp_path_factory, monkeypatch_session):
         HeadSettings(lesions=ranges),
         np.random.default_rng(11),
     )
-    write_head(folder, "sub-01", head, "head")
+    write_head(folder, "sub-01", head, {"anatomy": "head", "contrasts": ["t2star"]})
     write_tables(folder)
     return folder

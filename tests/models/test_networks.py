@@ -12,6 +12,7 @@ from microbleeds.models.networks import (
     Student,
     Teacher,
     TeacherNet,
+    expect_rarely,
     freeze,
     initialise,
     layers,
@@ -156,3 +157,12 @@ def test_frozen_layers_stay_as_they_are(kind):
 def test_freezing_an_unknown_layer():
     with pytest.raises(UserError, match=r"no layer 'up7'.*inpconv, convfirst, down1"):
         freeze(Detector(SLIM), ["down1", "up7"])
+
+
+def test_a_fresh_detector_can_be_made_to_expect_microbleeds_rarely():
+    network = Detector(NetworkConfig(3, (4, 8), ((2, 2, 1),), (16, 16, 4)))
+    initialise(network, 0)
+    torch.nn.init.zeros_(network.outconv.conv.weight)
+    expect_rarely(network, 0.03)
+    answer = network.eval()(torch.rand(1, 3, 8, 8, 4)).softmax(1)[:, 1]
+    assert answer.detach().numpy() == pytest.approx(0.03, rel=1e-5)

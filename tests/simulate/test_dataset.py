@@ -127,6 +127,17 @@ def test_a_later_part_of_a_series_keeps_its_numbers(series, anatomies):
     assert len(rows(series / "table.csv", ",")) == 2 * len(CONTRASTS)  # of all heads there
 
 
+@pytest.mark.parametrize(
+    ("contrasts", "settings"),
+    [(("t2star",), SETTINGS), (CONTRASTS, replace(SETTINGS, visible_ppm=9))],
+)
+def test_a_series_is_not_continued_with_other_settings(series, anatomies, contrasts, settings):
+    before = digests(series)
+    with pytest.raises(UserError, match=r"sub-sim7x0000.json was simulated with other contrasts"):
+        simulate_dataset(series, 2, contrasts, 7, anatomies, settings)
+    assert digests(series) == before
+
+
 def test_unusable_places_and_anatomies_are_user_errors(anatomies, tmp_path):
     occupied = tmp_path / "file"
     occupied.write_text("")

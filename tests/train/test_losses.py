@@ -90,12 +90,14 @@ def test_every_lesion_counts_the_same_in_the_lesion_loss():
     assert large == pytest.approx(small, rel=1e-4) == pytest.approx(10, rel=1e-3)
 
 
-def test_lesion_loss_is_cross_entropy_of_the_hardest_without_lesions():
+def test_lesion_loss_is_the_focal_loss_of_lin_et_al():
     logits = torch.randn(2, 2, 8, 8, 8, generator=torch.Generator().manual_seed(0))
     labels = torch.zeros(2, 8, 8, 8)
-    entropy = -torch.log_softmax(logits, 1)[:, 0].flatten()
-    expected = entropy.sort(descending=True).values[:102].mean()
-    assert lesion_loss(logits, labels, 0.1).item() == pytest.approx(expected.item(), rel=1e-5)
+    right = torch.softmax(logits, 1)[:, 0]
+    nothing = (-((1 - right) ** 2) * torch.log(right)).sum()  # equation 5 of the paper
+    assert lesion_loss(logits, labels).item() == pytest.approx(nothing.item(), rel=1e-5)
+    plain = -torch.log(right).sum()
+    assert lesion_loss(logits, labels, focus=0).item() == pytest.approx(plain.item(), rel=1e-5)
 
 
 def test_lesion_loss_forgives_voxels_beside_a_bleed():

@@ -8,9 +8,9 @@ from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from microbleeds.errors import UserError
+from microbleeds.files import whole_file
 from microbleeds.models.config import NetworkConfig, Triple
 from microbleeds.models.decode import decode
-from microbleeds.models.files import whole_file
 from microbleeds.settings import (
     CandidateSettings,
     Contrast,

@@ -16,9 +16,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from microbleeds.errors import UserError
+from microbleeds.files import sha256, whole_file
 from microbleeds.models.card import ModelCard, write_card
 from microbleeds.models.engine import Engine
-from microbleeds.models.files import sha256, whole_file
 from microbleeds.models.networks import Detector, Student, Teacher
 
 TOLERANCE = 1e-4  # largest difference allowed between torch and OpenVINO

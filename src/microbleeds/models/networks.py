@@ -7,6 +7,7 @@ checkpoints load. Attribute names are theirs for that reason.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Literal
 
@@ -25,6 +26,7 @@ __all__ = [
     "Student",
     "Teacher",
     "TeacherNet",
+    "expect_rarely",
     "freeze",
     "initialise",
     "layers",
@@ -253,6 +255,16 @@ def initialise(network: nn.Module, seed: int, scheme: Literal["he", "published"]
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def expect_rarely(network: Detector, probability: float = 0.01) -> None:
+    """Let a fresh detector answer `probability` for a microbleed everywhere.
+
+    Otherwise the first steps are spent on unlearning one half, all voxels alike, which can leave
+    a network that knows nothing else (Lin et al. 2017, arXiv 1708.02002, section 3.3).
+    """
+    odds = math.log(probability / (1 - probability))
+    network.outconv.conv.bias = nn.Parameter(torch.tensor([-odds / 2, odds / 2]))
 
 
 def layers(network: nn.Module) -> dict[str, list[nn.Module]]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from microbleeds.errors import UserError
+from microbleeds.files import sha256
 from microbleeds.models.card import CARD, ModelCard, read_card
 from microbleeds.models.engine import Engine
-from microbleeds.models.files import sha256
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 DEFAULT_MODEL = "slim"

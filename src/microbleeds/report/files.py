@@ -6,8 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -15,33 +14,14 @@ from typing import Any
 import numpy as np
 
 from microbleeds.errors import UserError
+from microbleeds.files import whole_file
 
 MISSING = "n/a"
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` to write to, renamed when all went well.
-
-    Raises UserError where nothing can be written.
-    """
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written ({error.strerror}); choose a folder that you may write to."
-        ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
-
-
 def write_text(path: Path, text: str) -> None:
     """Write text all or not at all. Raises UserError if it cannot be written."""
-    with writing(path) as temporary:
+    with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

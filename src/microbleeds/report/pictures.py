@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from microbleeds.report.files import writing
+from microbleeds.files import whole_file
 from microbleeds.scan import Scan
 from microbleeds.steps import Candidate
 
@@ -45,7 +45,7 @@ def draw_detections(
         cell = grid[1 + place // _COLUMNS, place % _COLUMNS]
         _draw_close_up(_axes(figure, cell), view, detection)
     figure.supxlabel(_NOTE, color="0.75", fontsize=8)
-    with writing(path) as temporary:
+    with whole_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=130)
 
 

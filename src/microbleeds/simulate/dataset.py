@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from microbleeds.errors import UserError
-from microbleeds.report.files import write_text, writing
+from microbleeds.files import whole_file
+from microbleeds.report.files import write_text
 from microbleeds.scan import write_nifti
 from microbleeds.settings import Contrast
 from microbleeds.simulate import HeadSettings, SimulatedHead
@@ -40,10 +42,12 @@ def simulate_dataset(
     """Write heads `first` to `first + count - 1` of the series that `seed` defines.
 
     Head i depends on (seed, i) and the arguments alone, so a series can be split over machines and
-    continued: heads already there are kept. `table.csv` is what `train --data` takes; `truth.tsv`
-    lists every microbleed, invisible ones (volume 0) included. `on_head` is called after each.
+    continued: heads already there are kept if they were made with the same settings. `table.csv`
+    is what `train --data` takes; `truth.tsv` lists every microbleed, invisible ones (volume 0)
+    included. `on_head` is called after each.
 
-    Raises UserError when an anatomy cannot be used or `out` cannot be written.
+    Raises UserError when an anatomy cannot be used, `out` cannot be written or holds heads of other
+    settings.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -54,11 +58,14 @@ def simulate_dataset(
     for index in range(first, first + count):
         subject = subject_name(seed, index)
         done = out / f"{subject}.json"
-        if not done.exists():
+        made_with = {"contrasts": list(contrasts), "settings": asdict(settings)}
+        if done.exists():
+            _check_same(done, made_with)
+        else:
             rng = np.random.default_rng([seed, index])
             anatomy = load_anatomy(anatomies[int(rng.integers(len(anatomies)))])
             head = simulate_head(anatomy, random_protocol(rng), contrasts, settings, rng)
-            write_head(out, subject, head, anatomy.name)
+            write_head(out, subject, head, {"anatomy": anatomy.name, **made_with})
         on_head(index)
     write_tables(out)
 
@@ -68,7 +75,20 @@ def subject_name(seed: int, index: int) -> str:
     return f"sub-sim{seed}x{index:04d}"
 
 
-def write_head(out: Path, subject: str, head: SimulatedHead, anatomy: str) -> None:
+def _check_same(done: Path, made_with: dict[str, Any]) -> None:
+    """A series must not mix settings without a word."""
+    record = json.loads(done.read_text())
+    wanted = json.loads(json.dumps(made_with))
+    if any(record.get(key) != value for key, value in wanted.items()):
+        raise UserError(
+            f"{done} was simulated with other contrasts or settings; give those again to continue "
+            "its series, or choose another output folder."
+        )
+
+
+def write_head(
+    out: Path, subject: str, head: SimulatedHead, made_with: Mapping[str, object]
+) -> None:
     """Images, labels and mask; the JSON comes last, as its presence says that all are there."""
     write_nifti(out / f"{subject}_desc-brain_mask.nii.gz", head.brain.astype(np.uint8), head.affine)
     for contrast, image in head.images.items():
@@ -77,9 +97,8 @@ def write_head(out: Path, subject: str, head: SimulatedHead, anatomy: str) -> No
         label = head.labels[contrast].astype(np.uint8)
         write_nifti(out / f"{subject}_{SUFFIX[contrast]}_label.nii.gz", label, head.affine)
     record = {
-        "anatomy": anatomy,
+        **made_with,
         "protocol": asdict(head.protocol),
-        "contrasts": list(head.images),
         "microbleeds": [asdict(bleed) for bleed in head.truth],
     }
     write_text(out / f"{subject}.json", json.dumps(record, indent=1))
@@ -104,5 +123,5 @@ def write_tables(out: Path) -> None:
         ("table.csv", TABLE_COLUMNS, rows, ","),
         ("truth.tsv", TRUTH_COLUMNS, truth, "\t"),
     ):
-        with writing(out / name) as part, part.open("w", newline="") as stream:
+        with whole_file(out / name) as part, part.open("w", newline="") as stream:
             csv.writer(stream, delimiter=mark, lineterminator="\n").writerows([columns, *lines])

@@ -34,11 +34,13 @@ BRAIN_TRAINING = TrainSettings(
 )
 _HELD_OUT_DRAWS = 16
 # Fields of view in voxels of 2.5 mm, how often, and how many times fewer heads they hold a batch:
-# mostly the brain and what is near it, at times the neck as well.
+# mostly the brain and what is near it, at times the neck as well, and axial slabs that begin
+# somewhere in the posterior fossa, as most microbleed scans do.
 _FIELDS: tuple[tuple[Shape, float, int], ...] = (
-    ((64, 80, 64), 0.7, 1),
+    ((64, 80, 64), 0.4, 1),
     ((80, 96, 64), 0.15, 2),
-    ((80, 96, 96), 0.15, 2),
+    ((80, 96, 96), 0.1, 2),
+    ((80, 96, 48), 0.35, 1),
 )
 
 

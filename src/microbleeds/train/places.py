@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from microbleeds.errors import UserError
+from microbleeds.files import whole_file
 from microbleeds.models.config import Triple
 from microbleeds.models.engine import Engine
-from microbleeds.models.files import whole_file
 from microbleeds.prepare.grid import Grid
 from microbleeds.steps import Candidates
 from microbleeds.steps.discriminate import extract_patches

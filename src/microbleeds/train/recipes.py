@@ -11,10 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from microbleeds.files import sha256
 from microbleeds.models.engine import Engine
 from microbleeds.models.export import export_onnx
-from microbleeds.models.files import sha256
-from microbleeds.models.networks import Detector, Student, Teacher, freeze, initialise
+from microbleeds.models.networks import (
+    Detector,
+    Student,
+    Teacher,
+    expect_rarely,
+    freeze,
+    initialise,
+)
 from microbleeds.report.files import write_json
 from microbleeds.train.cases import Case, prepare_cases
 from microbleeds.train.data import Row, split_subjects
@@ -68,7 +75,9 @@ def train_detector(
     def validate(network: nn.Module) -> float:
         return detector_figure(cast(Detector, network), held_out, recipe.candidate_threshold)
 
-    network = _network("detector", recipe, recipe.detector, start)
+    network = cast(Detector, _network("detector", recipe, recipe.detector, start))
+    if start is None and recipe.detector_loss == "lesion":
+        expect_rarely(network)
     write_json(out / "recipe.json", recipe)
     size = recipe.detector.batch
     limit = work.seconds_left
