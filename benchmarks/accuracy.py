@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
 import nibabel as nib
 import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from microbleeds import Detections, detect, load_brain, load_models, read_scan
 from microbleeds.evaluate.froc import froc, tpr_at
@@ -28,12 +31,24 @@ from microbleeds.simulate import HeadSettings
 from microbleeds.simulate.dataset import SUFFIX, simulate_dataset
 from microbleeds.simulate.lesions import LesionRanges
 from microbleeds.steps import Candidate
+from microbleeds.steps.shape import diameter_mm
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 HELD_OUT = tuple(SHARED / "anatomy" / f"training_seg_{n:02d}.nii.gz" for n in range(17, 21))
 SEED = 900
+SIZES_MM = (0.0, 2.0, 3.0, 4.0, 20.0)  # apparent diameters, for the TPR by size
 STEPS = {"1": ("step 2", "step 3"), "2": ("step 3",), "3": ()}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A scan with its microbleeds; diameters_mm: apparent, (N,), empty where not known."""
+
+    name: str
+    image: Path
+    truth: Lesions
+    diameters_mm: NDArray[np.float64]
 
 
 def after_step(found: Detections, step: str) -> Lesions:
@@ -48,48 +63,63 @@ def after_step(found: Detections, step: str) -> Lesions:
     )
 
 
-def simulated(folder: Path, contrast: str) -> Iterator[tuple[str, Path, Lesions]]:
-    """Name, image and the visible microbleeds of every simulated head."""
+def simulated(folder: Path, contrast: str) -> Iterator[Measured]:
+    """Every simulated head with its visible microbleeds."""
     with (folder / "truth.tsv").open() as stream:
         truth = list(csv.DictReader(stream, delimiter="\t"))
     for image in sorted(folder.glob(f"*_{SUFFIX[contrast]}.nii.gz")):
         subject = image.name.split("_")[0]
         rows = [r for r in truth if (r["subject"], r["contrast"]) == (subject, contrast)]
-        seen = [[float(r[a]) for a in "xyz"] for r in rows if float(r["volume_mm3"]) > 0]
-        yield subject, image, from_centres(np.array(seen).reshape(-1, 3))
+        seen = [r for r in rows if float(r["volume_mm3"]) > 0]
+        centres = np.array([[float(r[a]) for a in "xyz"] for r in seen]).reshape(-1, 3)
+        diameters = np.array([diameter_mm(float(r["volume_mm3"])) for r in seen])
+        yield Measured(subject, image, from_centres(centres), diameters)
 
 
-def real() -> Iterator[tuple[str, Path, Lesions]]:
-    """Name, image and the rated microbleeds of the real scans."""
+def real() -> Iterator[Measured]:
+    """Every real scan with its rated microbleeds."""
     with (SHARED / "real_dev" / "cmb_centres.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     for subject in sorted({row["subject"] for row in rows}):
         image = SHARED / "real_dev" / f"{subject}_space-T2S_desc-masked_T2S.nii.gz"
         affine = nib.load(image).affine
         voxels = [[float(r[a]) for a in "ijk"] for r in rows if r["subject"] == subject]
-        yield subject, image, from_centres(np.array(voxels) @ affine[:3, :3].T + affine[:3, 3])
+        centres = np.array(voxels) @ affine[:3, :3].T + affine[:3, 3]
+        yield Measured(subject, image, from_centres(centres), np.empty(0))
 
 
 def measure(
-    cases: Iterator[tuple[str, Path, Lesions]], contrast: str, point: str
-) -> dict[str, Findings]:
-    """Findings after each step, over all cases."""
+    cases: Iterator[Measured], contrast: str, point: str
+) -> tuple[dict[str, Findings], NDArray[np.float64]]:
+    """Findings after each step over all cases, and the diameters of all true microbleeds."""
     models, brain = load_models(), load_brain()
     settings = models.card.settings(point)  # type: ignore[arg-type]
     table: dict[str, list[Finding]] = {step: [] for step in STEPS}
-    names = []
-    for name, image, truth in cases:
-        found = detect(read_scan(image, contrast), models, brain, settings)  # type: ignore[arg-type]
-        names.append(name)
+    names, diameters = [], []
+    for case in cases:
+        found = detect(read_scan(case.image, contrast), models, brain, settings)  # type: ignore[arg-type]
+        names.append(case.name)
+        diameters.append(case.diameters_mm)
         for step in STEPS:
-            table[step] += match(name, after_step(found, step), truth, "valdo")
-        hits = sum(f.is_lesion and f.detected for f in table["3"] if f.subject == name)
-        false = sum(not f.is_lesion for f in table["3"] if f.subject == name)
+            table[step] += match(case.name, after_step(found, step), case.truth, "valdo")
+        hits = sum(f.is_lesion and f.detected for f in table["3"] if f.subject == case.name)
+        false = sum(not f.is_lesion for f in table["3"] if f.subject == case.name)
         print(
-            f"  {name} {contrast}: {hits} of {len(truth)} found, {false} false positives",
+            f"  {case.name} {contrast}: {hits} of {len(case.truth)} found, {false} false positives",
             flush=True,
         )
-    return {step: Findings(tuple(rows), tuple(names)) for step, rows in table.items()}
+    findings = {step: Findings(tuple(rows), tuple(names)) for step, rows in table.items()}
+    return findings, np.concatenate(diameters)
+
+
+def show_sizes(findings: Findings, diameters: NDArray[np.float64]) -> str:
+    """Sensitivity by apparent diameter."""
+    hit = np.array([f.detected for f in findings.table if f.is_lesion])
+    parts = []
+    for low, high in pairwise(SIZES_MM):
+        chosen = hit[(diameters >= low) & (diameters < high)]
+        parts.append(f"{low:g}-{high:g} mm: {chosen.sum()} of {len(chosen)}")
+    return "found by apparent diameter: " + "; ".join(parts)
 
 
 def show(name: str, findings: dict[str, Findings]) -> str:
@@ -124,13 +154,17 @@ def main(
         "| F1 (95 %) | TPR at 1 FP a scan | at 2 |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
+    sizes: list[str] = []
     if not only_real:
         settings = HeadSettings(lesions=LesionRanges(count=bleeds))
         simulate_dataset(folder, heads, tuple(kinds), SEED, HELD_OUT, settings)  # type: ignore[arg-type]
         for kind in kinds:
-            lines.append(show(f"simulated {kind}", measure(simulated(folder, kind), kind, point)))
-    lines.append(show("real T2*-GRE (real_dev)", measure(real(), "t2star", point)))
-    print("\n".join(lines))
+            findings, diameters = measure(simulated(folder, kind), kind, point)
+            lines.append(show(f"simulated {kind}", findings))
+            sizes.append(f"simulated {kind}, {show_sizes(findings['3'], diameters)}")
+    findings, _ = measure(real(), "t2star", point)
+    lines.append(show("real T2*-GRE (real_dev)", findings))
+    print("\n".join([*lines, "", *sizes]))
 
 
 if __name__ == "__main__":

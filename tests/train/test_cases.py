@@ -16,7 +16,7 @@ def scan_of(shape, spacing):
 
 
 def test_case_shows_bright_balls_where_the_labels_are(rows, recipe, work):
-    case = prepare_case(rows[0], recipe.prepare, work.cache / "images")
+    case = prepare_case(rows[0], recipe.cases, work.cache / "images")
     assert case.channels.dtype == np.float16 and case.channels.shape == (3, *case.grid.shape)
     assert isinstance(case.channels, np.memmap)
     image = np.asarray(case.channels[0], np.float32)
@@ -29,21 +29,23 @@ def test_case_shows_bright_balls_where_the_labels_are(rows, recipe, work):
 
 
 def test_cache_is_used_until_a_file_or_the_settings_change(heads, rows, recipe, tmp_path):
-    first = prepare_case(rows[1], recipe.prepare, tmp_path)
+    first = prepare_case(rows[1], recipe.cases, tmp_path)
     kept = list(tmp_path.iterdir())
-    assert prepare_case(rows[1], recipe.prepare, tmp_path).name == first.name
+    assert prepare_case(rows[1], recipe.cases, tmp_path).name == first.name
     assert list(tmp_path.iterdir()) == kept
-    other = prepare_case(rows[1], replace(recipe.prepare, in_plane_mm=0.6), tmp_path)
+    other = prepare_case(
+        rows[1], replace(recipe.cases, prepare=replace(recipe.prepare, in_plane_mm=0.6)), tmp_path
+    )
     assert other.name != first.name and other.grid.shape != first.grid.shape
     os.utime(rows[1].label, (1, 1))
-    assert prepare_case(rows[1], recipe.prepare, tmp_path).name != first.name
+    assert prepare_case(rows[1], recipe.cases, tmp_path).name != first.name
     assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_processes_give_the_same(rows, recipe, work, tmp_path):
-    many = prepare_cases(rows[2:4], recipe.prepare, tmp_path, workers=2)
+    many = prepare_cases(rows[2:4], recipe.cases, tmp_path, workers=2)
     for case, row in zip(many, rows[2:4], strict=True):
-        one = prepare_case(row, recipe.prepare, work.cache / "images")
+        one = prepare_case(row, recipe.cases, work.cache / "images")
         np.testing.assert_array_equal(case.channels, one.channels)
 
 

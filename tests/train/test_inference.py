@@ -56,7 +56,7 @@ def test_patch_logits_are_the_teachers_own():
 
 
 def test_a_raw_detector_that_marks_everything_gives_few_candidates(rows, recipe, work):
-    case = prepare_case(rows[0], recipe.prepare, work.cache / "images")
+    case = prepare_case(rows[0], recipe.cases, work.cache / "images")
     network = Detector(recipe.network)
     initialise(network, 0)
     candidates = case_candidates(TorchEngine(network.eval()), case, threshold=0.0)

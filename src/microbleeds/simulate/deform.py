@@ -22,6 +22,7 @@ class AnatomyRanges:
     elastic_mm: standard deviation of the shift at knots `elastic_smoothness_mm` apart.
     ventricle_growth: largest relative stretch of the middle of the brain; least, -0.3 of that.
     atrophy: largest loss; cortex turns into CSF where the blurred CSF exceeds 1 - loss.
+    folia_mm: distances between the fissures of the cerebellum, which label maps leave out.
     """
 
     scale: float = 0.08
@@ -29,7 +30,8 @@ class AnatomyRanges:
     elastic_mm: float = 2.5
     elastic_smoothness_mm: float = 24.0
     ventricle_growth: float = 0.3
-    atrophy: float = 0.5
+    atrophy: float = 0.75
+    folia_mm: tuple[float, float] = (3.0, 5.0)
 
 
 def deform(
@@ -53,7 +55,8 @@ def deform(
     source *= 1 - growth * np.exp(-radius2 / (2 * CENTRAL_MM**2))
     source += centre.astype(np.float32)[:, None, None, None]
     labels: NDArray[np.int16] = ndimage.map_coordinates(anatomy.labels, source, order=0, cval=0)
-    return _shrink_cortex(labels, rng.uniform(0, ranges.atrophy))
+    labels = _shrink_cortex(labels, rng.uniform(0, ranges.atrophy))
+    return _cut_folia(labels, ranges.folia_mm, rng)
 
 
 def rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -85,6 +88,27 @@ def stretch(
 def _shrink_cortex(labels: NDArray[np.int16], amount: float) -> NDArray[np.int16]:
     wet = ndimage.gaussian_filter(an.select(labels, an.CSF).astype(np.float32), 1.0)
     labels[an.select(labels, an.CORTEX) & (wet > 1 - amount)] = an.CSF[0]
+    return labels
+
+
+def _cut_folia(
+    labels: NDArray[np.int16], period_mm: tuple[float, float], rng: np.random.Generator
+) -> NDArray[np.int16]:
+    """Sheets of CSF in the cerebellar cortex, about parallel, that fill a random part of it."""
+    cortex = an.select(labels, an.CEREBELLUM_CORTEX)
+    box = ndimage.find_objects(cortex.astype(np.uint8))
+    if not box:
+        return labels
+    inside = labels[box[0]]
+    x, y, z = np.ogrid[tuple(slice(n) for n in inside.shape)]
+    middle = [n / 2 for n in inside.shape]
+    # Fissures fan out from the fourth ventricle, in front of the middle.
+    angle = np.arctan2(z - middle[2], y - 1.2 * inside.shape[1]) * inside.shape[1]
+    bend = ndimage.gaussian_filter(rng.normal(0, 1, inside.shape), 6) * 60
+    wave = np.cos(
+        2 * np.pi * (angle + bend + 0.1 * np.abs(x - middle[0])) / rng.uniform(*period_mm)
+    )
+    inside[cortex[box[0]] & (wave > rng.uniform(0.6, 1))] = an.CSF[0]
     return labels
 
 

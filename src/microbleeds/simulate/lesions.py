@@ -45,14 +45,17 @@ class LesionRanges:
     """How many bleeds and of what kind; radii are of the deposit, not of its blooming.
 
     count: fewest and most, both possible. susceptibility_ppm: bounds of a log-uniform
-    distribution. cluster_chance: share of bleeds placed near the one before.
+    distribution. cluster_chance: share of bleeds placed near the one before, in the mean over
+    heads. predominance: how much heads differ in their places (0: not at all), since in one
+    person most are lobar and in another most are deep.
     """
 
     count: tuple[int, int] = (0, 12)
     median_radius_mm: float = 0.55
     radius_log_sd: float = 0.4
     susceptibility_ppm: tuple[float, float] = (0.8, 4.0)
-    cluster_chance: float = 0.15
+    cluster_chance: float = 0.2
+    predominance: float = 1.0
 
 
 def place_bleeds(
@@ -66,14 +69,16 @@ def place_bleeds(
     shares = np.array(
         [share if len(c) else 0 for (share, _), c in zip(PLACES, candidates, strict=True)]
     )
-    bleeds: list[Bleed] = []
     if shares.sum() == 0:
         return ()
+    shares = shares * rng.lognormal(0, ranges.predominance, len(shares))
+    cluster_chance = rng.uniform(0, 2 * ranges.cluster_chance)
+    bleeds: list[Bleed] = []
     wanted = int(rng.integers(ranges.count[0], ranges.count[1] + 1))
     for _ in range(4 * wanted):
         if len(bleeds) >= wanted:
             break
-        if bleeds and rng.random() < ranges.cluster_chance:
+        if bleeds and rng.random() < cluster_chance:
             centre = bleeds[-1].centre + rng.normal(0, 2.8, 3)
         else:
             where = rng.choice(candidates[rng.choice(len(shares), p=shares / shares.sum())])

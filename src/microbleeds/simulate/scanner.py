@@ -33,14 +33,14 @@ class Protocol:
 def random_protocol(rng: np.random.Generator) -> Protocol:
     """A protocol such as clinics, trials and biobanks use: 2D T2*-GRE or 3D SWI, 1.5 or 3 T."""
     field_t = float(rng.choice([1.5, 3.0], p=[0.4, 0.6]))
-    slices_2d = rng.random() < 0.6
+    slices_2d = rng.random() < 0.65
     acquired = rng.uniform(0.5, 1.1)
     te = rng.uniform(18, 32) if slices_2d else rng.uniform(18, 26)
     return Protocol(
         field_t=field_t,
         te_ms=float(te * (1.3 if field_t < 2 else 0.9)),
-        tr_ms=float(rng.uniform(300, 1200) if slices_2d else rng.uniform(25, 60)),
-        flip_deg=float(rng.uniform(15, 35) if slices_2d else rng.uniform(8, 22)),
+        tr_ms=float(rng.uniform(400, 1500) if slices_2d else rng.uniform(25, 60)),
+        flip_deg=float(rng.uniform(8, 28) if slices_2d else rng.uniform(8, 22)),
         acquired_mm=float(acquired),
         pixel_mm=float(max(0.4, acquired * rng.choice([1.0, rng.uniform(0.5, 1.0)]))),
         slice_mm=float(rng.uniform(2.5, 5.0) if slices_2d else rng.uniform(0.8, 3.0)),

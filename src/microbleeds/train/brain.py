@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from microbleeds.errors import UserError
 from microbleeds.models.card import ModelCard
 from microbleeds.models.config import BRAIN
-from microbleeds.models.export import write_model_folder
+from microbleeds.models.export import load_weights, write_model_folder
 from microbleeds.models.networks import Detector, initialise
 from microbleeds.simulate.contrast import Shape
 from microbleeds.train.heads import BrainRow, Source, draw, load_source
@@ -50,12 +50,14 @@ def train_brain(
     out: Path,
     settings: TrainSettings = BRAIN_TRAINING,
     time_limit_s: float | None = None,
+    start: Path | None = None,
 ) -> Fit:
     """Train the brain mask and write its model folder; the same call again resumes it.
 
-    The figure of validation is the mean Dice on fixed draws from `held_out`. `out` becomes a
-    model folder (card.json, brain.onnx, brain.safetensors) with the checkpoint beside it.
-    Raises UserError when a row's files cannot be used.
+    start: a brain model folder to go on from, instead of fresh weights. The figure of validation
+    is the mean Dice on fixed draws from `held_out`. `out` becomes a model folder (card.json,
+    brain.onnx, brain.safetensors) with the checkpoint beside it.
+    Raises UserError when a row's files or the weights to start from cannot be used.
     """
     sources = [load_source(row) for row in learn]
     trials = _trials([load_source(row) for row in held_out])
@@ -67,6 +69,8 @@ def train_brain(
         return float(np.mean([dice(predict(network, image), mask) for image, mask in trials]))
 
     network = brain_network(settings.seed)
+    if start is not None:
+        load_weights(network, start / "brain.safetensors")
     done = fit(
         network,
         lambda rng: draw_batch(sources, settings.batch, rng),

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,25 @@ from microbleeds.prepare.grid import Grid, labels_to_scan
 from microbleeds.scan import Scan
 from microbleeds.settings import PrepareSettings
 from microbleeds.train.data import Row
+from microbleeds.train.masks import imperfect_mask
 
-FORMAT = 1  # of the cache; raise it when `prepare` changes what it returns
+FORMAT = 2  # of the cache; raise it when `prepare` changes what it returns
+
+
+TOO_SMALL = np.uint16(65535)  # in `Case.labels`: neither a microbleed nor none
+
+
+@dataclass(frozen=True)
+class CaseSettings:
+    """How a labelled image becomes a training case.
+
+    smallest_mm3: what is labelled but smaller is neither taught as a microbleed nor as none.
+    mask_error_mm: brain masks are moved outwards by a draw from this range; (0, 0) not at all.
+    """
+
+    prepare: PrepareSettings = field(default_factory=PrepareSettings)
+    smallest_mm3: float = 0.0
+    mask_error_mm: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -36,8 +53,8 @@ class Case:
 
     name: unique in its cache.
     channels: (3, X, Y, Z) float16: image, symmetry, vessels. brain: (X, Y, Z) bool.
-    labels: (X, Y, Z) uint16, 0 or the number of a microbleed. All three are memory maps.
-    centres: (N, 3) float, mean voxel of microbleed 1..N.
+    labels: (X, Y, Z) uint16, 0, the number of a microbleed or `TOO_SMALL`. All three are memory
+    maps. centres: (N, 3) float, mean voxel of microbleed 1..N.
     """
 
     name: str
@@ -60,7 +77,7 @@ class Case:
 
 
 def prepare_cases(
-    rows: Sequence[Row], settings: PrepareSettings, folder: Path, workers: int = 1
+    rows: Sequence[Row], settings: CaseSettings, folder: Path, workers: int = 1
 ) -> tuple[Case, ...]:
     """Every row prepared, from the cache in `folder` where it is there already.
 
@@ -80,7 +97,7 @@ def prepare_cases(
     return tuple(_load(_place(row, settings, folder)) for row in rows)
 
 
-def prepare_case(row: Row, settings: PrepareSettings, folder: Path) -> Case:
+def prepare_case(row: Row, settings: CaseSettings, folder: Path) -> Case:
     """One row prepared; see `prepare_cases`."""
     return prepare_cases([row], settings, folder)[0]
 
@@ -100,6 +117,20 @@ def labels_on_grid(labels: NDArray[Any], scan: Scan, grid: Grid) -> NDArray[np.u
     target = Scan(np.broadcast_to(np.float32(0), grid.shape), grid.affine, scan.contrast)
     shape = (labels.shape[0], labels.shape[1], labels.shape[2])
     return labels_to_scan(numbered, Grid(shape, scan.affine), target).astype(np.uint16)
+
+
+def set_small_apart(
+    labels: NDArray[np.uint16], grid: Grid, smallest_mm3: float
+) -> NDArray[np.uint16]:
+    """Microbleeds numbered anew from 1 without gaps, those below `smallest_mm3` as `TOO_SMALL`."""
+    volumes = np.bincount(labels.ravel()) * float(grid.spacing.prod())
+    present = volumes > 0
+    present[0] = False
+    counted = present & (volumes >= smallest_mm3)
+    numbers = np.where(present, TOO_SMALL, np.uint16(0))
+    numbers[counted] = np.arange(1, counted.sum() + 1)
+    renumbered: NDArray[np.uint16] = numbers[labels]
+    return renumbered
 
 
 def read_labels(path: Path, scan: Scan) -> NDArray[np.int64]:
@@ -127,7 +158,7 @@ def read_labels(path: Path, scan: Scan) -> NDArray[np.int64]:
     return whole.astype(np.int64)
 
 
-def _place(row: Row, settings: PrepareSettings, folder: Path) -> Path:
+def _place(row: Row, settings: CaseSettings, folder: Path) -> Path:
     """Where the case is kept: a name made of all that it depends on."""
     files = [row.image, row.label, *([row.mask] if row.mask else [])]
     facts = [(str(file.resolve()), file.stat().st_mtime_ns, file.stat().st_size) for file in files]
@@ -137,7 +168,7 @@ def _place(row: Row, settings: PrepareSettings, folder: Path) -> Path:
     )
 
 
-def _prepare(row: Row, settings: PrepareSettings, folder: Path) -> None:
+def _prepare(row: Row, settings: CaseSettings, folder: Path) -> None:
     """Prepare a row and keep it under its place in the cache."""
     from microbleeds.prepare.prepare import prepare
     from microbleeds.scan import read_mask, read_scan
@@ -145,9 +176,13 @@ def _prepare(row: Row, settings: PrepareSettings, folder: Path) -> None:
     scan = read_scan(row.image, row.contrast)
     labels = read_labels(row.label, scan)
     mask = read_mask(row.mask, scan) if row.mask else _computed_mask(scan)
-    prepared = prepare(scan, mask, settings)
-    on_grid = labels_on_grid(labels, scan, prepared.grid)
     place = _place(row, settings, folder)
+    if settings.mask_error_mm != (0.0, 0.0):
+        rng = np.random.default_rng(list(place.name.encode()))
+        mask = imperfect_mask(mask, scan.spacing, settings.mask_error_mm, rng)
+    prepared = prepare(scan, mask, settings.prepare)
+    on_grid = labels_on_grid(labels, scan, prepared.grid) * prepared.brain
+    on_grid = set_small_apart(on_grid, prepared.grid, settings.smallest_mm3)
     temporary = place.with_name(f"{place.name}.{os.getpid()}.tmp")
     temporary.mkdir()
     stack = np.stack([prepared.image, prepared.symmetry, prepared.vessels])
@@ -172,7 +207,7 @@ def _load(place: Path) -> Case:
 
 
 def _centres(labels: NDArray[np.uint16]) -> NDArray[np.float64]:
-    numbers = np.arange(1, int(labels.max()) + 1)
+    numbers = np.arange(1, int(labels.max(where=labels != TOO_SMALL, initial=0)) + 1)
     return np.array(ndimage.center_of_mass(labels > 0, labels, numbers)).reshape(-1, 3)
 
 

@@ -104,7 +104,10 @@ def train_all(
 @train_app.command("brain")
 def brain(
     data: Annotated[Path, typer.Option(help="CSV: anatomy (label map), or image and mask")],
-    output: Out, steps: Steps = None, minutes: Minutes = None, seed: Seed = 0,
+    output: Out,
+    model: Annotated[Path | None, typer.Option(
+        help="Brain model folder to go on from; without it the weights are fresh")] = None,
+    steps: Steps = None, minutes: Minutes = None, seed: Seed = 0,
 ) -> None:  # fmt: skip
     """Train the brain mask, from label maps or from images with masks.
 
@@ -119,7 +122,8 @@ def brain(
     if steps is not None:
         settings = replace(settings, steps=steps)
     learn, held_out = split_rows(read_brain_table(data), seed)
-    done = train_brain(learn, held_out, output, settings, None if minutes is None else 60 * minutes)
+    limit = None if minutes is None else 60 * minutes
+    done = train_brain(learn, held_out, output, settings, limit, model)
     _say(done.finished, output)
 
 

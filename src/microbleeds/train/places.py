@@ -19,7 +19,7 @@ from microbleeds.prepare.grid import Grid
 from microbleeds.steps import Candidates
 from microbleeds.steps.discriminate import extract_patches
 from microbleeds.train.augment import AugmentSettings, augment
-from microbleeds.train.cases import Case
+from microbleeds.train.cases import TOO_SMALL, Case
 from microbleeds.train.inference import Found, case_candidates, found
 from microbleeds.train.loop import Batch
 from microbleeds.train.sampling import brain_voxel, cut
@@ -99,7 +99,8 @@ class PatchSampler:
         corner = np.round(voxel).astype(int) - reach
         x, y, z = (int(size) for size in 2 * reach + 1)
         channels = cut(case.channels[: self.in_channels], corner, (x, y, z))
-        labels = cut(case.labels[None], corner, (x, y, z)) > 0
+        labels = cut(case.labels[None], corner, (x, y, z))
+        labels = (labels > 0) & (labels != TOO_SMALL)
         affine = case.grid.affine.copy()
         affine[:3, 3] += affine[:3, :3] @ corner
         return np.concatenate([channels, labels]).astype(np.float32), Grid((x, y, z), affine)
@@ -118,24 +119,44 @@ def find_places(
 def sort_places(case: Case, candidates: Candidates) -> Places:
     """Candidates on or near a true microbleed, with all true centres, against the rest.
 
-    No place is both: what is within `NEAR_MM` of a microbleed's voxel is never a look-alike.
+    No place is both: what is within `NEAR_MM` of a labelled voxel is never a look-alike. Nothing is
+    learnt at those that are too small.
     """
     seen = found(case, candidates)
-    voxels = np.argwhere(case.labels)
-    affine = case.grid.affine
-    truth = KDTree(voxels @ affine[:3, :3].T + affine[:3, 3]) if len(voxels) else None
-    hit = np.zeros(len(candidates.table) + 1, bool)
-    hit[np.unique(candidates.labels[np.asarray(case.labels) > 0])] = True
-    positive = hit[[row.index for row in candidates.table]]
+    labels = np.asarray(case.labels)
+    positive = _touched(case, candidates, seen, (labels > 0) & (labels != TOO_SMALL))
+    labelled = positive | _touched(case, candidates, seen, labels == TOO_SMALL)
     elsewhere = _elsewhere(case)
-    if truth is not None:
-        positive |= truth.query(seen.xyz_mm)[0] <= NEAR_MM
-        elsewhere = elsewhere[truth.query(elsewhere)[0] > CLEAR_MM]
+    distance = _distances(case, labels > 0, elsewhere)
     return Places(
         np.concatenate([case.centres_mm, seen.xyz_mm[positive]]),
-        np.concatenate([seen.xyz_mm[~positive], elsewhere]),
+        np.concatenate([seen.xyz_mm[~labelled], elsewhere[distance > CLEAR_MM]]),
         seen,
     )
+
+
+def _touched(
+    case: Case, candidates: Candidates, seen: Found, target: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Which candidates overlap `target`, or have their centre within `NEAR_MM` of it: (N,)."""
+    hit = np.zeros(len(candidates.table) + 1, bool)
+    hit[np.unique(candidates.labels[target])] = True
+    overlapping = hit[[row.index for row in candidates.table]]
+    touched: NDArray[np.bool_] = overlapping | (_distances(case, target, seen.xyz_mm) <= NEAR_MM)
+    return touched
+
+
+def _distances(
+    case: Case, target: NDArray[np.bool_], points: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """From points (N, 3) in scanner mm to the nearest voxel of `target`; infinite without any."""
+    voxels = np.argwhere(target)
+    if not len(voxels):
+        return np.full(len(points), np.inf)
+    affine = case.grid.affine
+    tree = KDTree(voxels @ affine[:3, :3].T + affine[:3, 3])
+    distances: NDArray[np.float64] = tree.query(points)[0]
+    return distances
 
 
 def _elsewhere(case: Case) -> NDArray[np.float64]:

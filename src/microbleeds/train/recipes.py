@@ -151,7 +151,7 @@ def load_cases(
     """Prepared images to learn from and to validate on; no subject is in both."""
     learn, held_out = split_subjects(rows, recipe.validation, recipe.split_seed)
     few = held_out[: recipe.validation_cases]
-    cases = prepare_cases([*learn, *few], recipe.prepare, work.cache / "images", work.workers)
+    cases = prepare_cases([*learn, *few], recipe.cases, work.cache / "images", work.workers)
     return cases[: len(learn)], cases[len(learn) :]
 
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from microbleeds.errors import UserError
 from microbleeds.models.config import Triple
 from microbleeds.train.augment import AugmentSettings, augment
-from microbleeds.train.cases import Case
+from microbleeds.train.cases import TOO_SMALL, Case
 from microbleeds.train.loop import Batch
+from microbleeds.train.losses import UNCERTAIN
 
 _REACH = 0.375  # how far from a patch's middle its microbleed may lie, as a part of its size
 
@@ -47,7 +48,10 @@ class DetectorSampler:
         return [number for number, centres in enumerate(places) if len(centres)]
 
     def batch(self, size: int, rng: np.random.Generator) -> Batch:
-        """channels (B, C, *shape) float32 and labels (B, *shape) uint8; even ones hold a bleed."""
+        """channels (B, C, *shape) float32 and labels (B, *shape) uint8; even ones hold a bleed.
+
+        labels: 1 in microbleeds, `UNCERTAIN` in those too small to be taught.
+        """
         patches = [self._patch(number % 2 == 0, rng) for number in range(size)]
         return {
             "channels": torch.from_numpy(np.stack([channels for channels, _ in patches])),
@@ -67,7 +71,8 @@ class DetectorSampler:
         jitter = rng.uniform(-_REACH, _REACH, 3) * self.shape
         corner = np.round(centre + jitter - np.array(self.shape) / 2).astype(int)
         channels = cut(case.channels[: self.in_channels], corner, self.shape).astype(np.float32)
-        labels = (cut(case.labels[None], corner, self.shape)[0] > 0).astype(np.uint8)
+        labels = cut(case.labels[None], corner, self.shape)[0]
+        labels = np.where(labels == TOO_SMALL, UNCERTAIN, labels > 0).astype(np.uint8)
         return augment(channels, labels, self.augmentation, rng)
 
     def _chosen(

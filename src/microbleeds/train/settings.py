@@ -10,6 +10,7 @@ from typing import Literal
 from microbleeds.models.config import PUBLISHED, NetworkConfig, Triple
 from microbleeds.settings import PrepareSettings
 from microbleeds.train.augment import PUBLISHED_AUGMENT, AugmentSettings
+from microbleeds.train.cases import CaseSettings
 from microbleeds.train.loop import TrainSettings
 
 
@@ -21,6 +22,7 @@ class Recipe:
     shape is `network.patch_shape`; None takes the grid's voxels. validation: part of the subjects.
     validation_cases: at most so many images of them are looked at, to save time.
     candidate_threshold: from which probability step 1's voxels become examples for step 2.
+    smallest_mm3, mask_error_mm: see `CaseSettings`.
     alpha, temperature: of distillation. split_seed: of the choice of validation subjects; initial
     weights and draws come from the seeds of the three trainings.
     """
@@ -44,11 +46,20 @@ class Recipe:
     validation: float = 0.1
     validation_cases: int = 8
     candidate_threshold: float = 0.1
+    smallest_mm3: float = 0.0
+    mask_error_mm: tuple[float, float] = (0.0, 0.0)
     alpha: float = 0.6
     temperature: float = 4.0
     split_seed: int = 0
 
+    @property
+    def cases(self) -> CaseSettings:
+        """How its images are prepared."""
+        return CaseSettings(self.prepare, self.smallest_mm3, self.mask_error_mm)
 
+
+#: What the shipped weights are trained with. 2.5 mm3 is the published least volume of step 3.
+SLIM_RECIPE = Recipe(smallest_mm3=2.5, mask_error_mm=(-1.5, 2.5))
 _PUBLISHED_TRAINING = TrainSettings(schedule="step", warmup=0, batch=8)
 
 #: Sundaresan et al. 2023: width 64, 48³ and 24³ voxel patches of the scan's own grid.
@@ -106,7 +117,7 @@ TINY_RECIPE = Recipe(
     teacher=TrainSettings(steps=200, batch=16, warmup=20, validate_every=100),
     student=TrainSettings(steps=200, batch=16, warmup=20, validate_every=100),
 )
-RECIPES = {"slim": Recipe(), "published": PUBLISHED_RECIPE, "tiny": TINY_RECIPE}
+RECIPES = {"slim": SLIM_RECIPE, "published": PUBLISHED_RECIPE, "tiny": TINY_RECIPE}
 
 
 def recipe_of(
