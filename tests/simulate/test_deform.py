@@ -7,7 +7,7 @@ from microbleeds.simulate import anatomy as an
 from microbleeds.simulate.deform import AnatomyRanges, deform, rotation, stretch
 
 STILL = {"scale": 0.0, "rotation_deg": 0.0, "elastic_mm": 0.0, "ventricle_growth": 0.0,
-         "atrophy": 0.0}  # fmt: skip
+         "atrophy": 0.0, "folia": 0.0}  # fmt: skip
 SHAPE = (60, 60, 60)
 
 
@@ -96,6 +96,21 @@ def test_atrophy_turns_thin_cortex_into_fluid_and_nothing_else():
     assert changed.sum() > 1000
     assert set(np.unique(whole[changed])) <= set(an.CORTEX)
     assert set(np.unique(shrunk[changed])) == set(an.CSF)
+
+
+def test_folia_are_sheets_of_fluid_in_the_cerebellar_cortex_only():
+    labels = np.full(SHAPE, an.WHITE[0], np.int16)
+    labels[10:50, 10:50, 10:50] = an.CEREBELLUM_CORTEX[0]
+    head = an.Anatomy(labels, "block")
+    shares = []
+    for seed in range(6):
+        cut = another(head, seed, folia=0.3) == an.CSF[0]
+        block = another(head, seed) == an.CEREBELLUM_CORTEX[0]
+        assert not (cut & ~block).any()
+        shares.append(cut.sum() / block.sum())
+        middle = cut[25:35, 15:45, 15:45]
+        assert np.abs(np.diff(middle.astype(int), axis=2)).mean() >= 0.5 * middle.mean()  # thin
+    assert min(shares) < 0.1 < 0.15 < max(shares) < 0.33
 
 
 def test_the_seed_decides(small_head):

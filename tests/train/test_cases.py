@@ -8,7 +8,14 @@ import pytest
 from microbleeds.errors import UserError
 from microbleeds.prepare.grid import Grid
 from microbleeds.scan import Scan
-from microbleeds.train.cases import labels_on_grid, prepare_case, prepare_cases, read_labels
+from microbleeds.train.cases import (
+    TOO_SMALL,
+    labels_on_grid,
+    prepare_case,
+    prepare_cases,
+    read_labels,
+    set_small_apart,
+)
 
 
 def scan_of(shape, spacing):
@@ -69,6 +76,25 @@ def test_no_microbleed_is_lost_on_a_coarser_grid():
         labels[corner] = number
     grid = Grid((7, 7, 7), np.diag([1.5, 1.5, 1.5, 1.0]))
     assert set(np.unique(labels_on_grid(labels, scan, grid))) == {0, 1, 2, 3, 4}
+
+
+def test_what_is_too_small_is_set_apart_and_the_rest_numbered_without_gaps():
+    labels = np.zeros((6, 6, 6), np.uint16)
+    labels[0, 0, :3], labels[2, 2, 2], labels[4, :4, 4] = 1, 2, 4
+    grid = Grid((6, 6, 6), np.diag([1, 1, 2, 1.0]))
+    apart = set_small_apart(labels, grid, 2.5)  # one voxel is 2 mm3
+    assert (apart[0, 0, :3] == 1).all() and (apart[4, :4, 4] == 2).all()
+    assert apart[2, 2, 2] == TOO_SMALL and (apart[labels == 0] == 0).all()
+    assert set(np.unique(set_small_apart(labels, grid, 0.0))) == {0, 1, 2, 3}
+
+
+def test_a_case_counts_no_microbleed_that_is_too_small_or_outside_the_mask(rows, recipe, tmp_path):
+    large = prepare_case(rows[0], replace(recipe.cases, smallest_mm3=100.0), tmp_path)
+    assert set(np.unique(large.labels)) == {0, TOO_SMALL} and large.centres.shape == (0, 3)
+    narrow = prepare_case(rows[0], replace(recipe.cases, mask_error_mm=(-4.0, -4.0)), tmp_path)
+    whole = prepare_case(rows[0], recipe.cases, tmp_path)
+    assert 0 < narrow.brain.sum() < 0.5 * whole.brain.sum()
+    assert not (narrow.labels[~narrow.brain]).any()
 
 
 def test_empty_label():

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from microbleeds.train.losses import distillation_loss, lesion_loss, segmentation_loss, teacher_loss
+from microbleeds.train.losses import (
+    UNCERTAIN,
+    distillation_loss,
+    lesion_loss,
+    segmentation_loss,
+    teacher_loss,
+)
 
 
 def random_case(seed=0):
@@ -98,6 +104,17 @@ def test_lesion_loss_is_the_focal_loss_of_lin_et_al():
     assert lesion_loss(logits, labels).item() == pytest.approx(nothing.item(), rel=1e-5)
     plain = -torch.log(right).sum()
     assert lesion_loss(logits, labels, focus=0).item() == pytest.approx(plain.item(), rel=1e-5)
+
+
+def test_uncertain_voxels_teach_the_detector_nothing():
+    labels = torch.zeros(1, 9, 9, 9)
+    labels[0, 2, 2, 2] = 1
+    labels[0, 6:8, 6, 6] = UNCERTAIN
+    logits = torch.randn(1, 2, 9, 9, 9, generator=torch.Generator().manual_seed(0))
+    other = logits.clone()
+    other[:, 1, 6:8, 6, 6] += 5
+    assert lesion_loss(other, labels).item() == pytest.approx(lesion_loss(logits, labels).item())
+    assert segmentation_loss(other, labels).isfinite()
 
 
 def test_lesion_loss_forgives_voxels_beside_a_bleed():

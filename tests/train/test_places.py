@@ -8,7 +8,7 @@ from microbleeds.prepare.grid import Grid
 from microbleeds.steps import Candidate, Candidates
 from microbleeds.steps.discriminate import extract_patches
 from microbleeds.train.augment import AugmentSettings
-from microbleeds.train.cases import Case
+from microbleeds.train.cases import TOO_SMALL, Case
 from microbleeds.train.inference import Found
 from microbleeds.train.places import NEAR_MM, PatchSampler, Places, find_places, sort_places
 
@@ -62,6 +62,18 @@ def test_candidates_on_or_beside_a_microbleed_are_positive_all_others_negative()
     assert gaps.min() > NEAR_MM
     np.testing.assert_allclose(places.found.confidence, [0.1, 0.2, 0.3, 0.4])
     np.testing.assert_allclose(places.found.truth_mm, [mm((20.5, 20.5, 8)), mm((40.5, 40.5, 8))])
+
+
+def test_candidates_on_what_is_too_small_teach_nothing():
+    one = case()
+    one.labels[one.labels == 2] = TOO_SMALL
+    one = replace(one, centres=one.centres[:1])
+    found = candidates(np.s_[39:42, 40, 8], np.s_[20:22, 30:32, 8])
+    places = sort_places(one, found)
+    np.testing.assert_allclose(places.positive, [mm((20.5, 20.5, 8))])
+    np.testing.assert_allclose(places.negative[0], mm((20.5, 30.5, 8)))
+    gaps = np.linalg.norm(places.negative - mm((40, 40, 8)), axis=1)
+    assert gaps.min() > NEAR_MM
 
 
 def test_missed_microbleeds_and_empty_heads():

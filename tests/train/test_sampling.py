@@ -5,7 +5,8 @@ import torch
 from microbleeds.errors import UserError
 from microbleeds.prepare.grid import Grid
 from microbleeds.train.augment import AugmentSettings
-from microbleeds.train.cases import Case
+from microbleeds.train.cases import TOO_SMALL, Case
+from microbleeds.train.losses import UNCERTAIN
 from microbleeds.train.sampling import DetectorSampler, brain_voxel, cut
 
 STILL = AugmentSettings(False, False, (1, 1), (0, 0), (1, 1), (0, 0), (0, 0))
@@ -79,3 +80,12 @@ def test_cut_pads_with_zeros():
     np.testing.assert_array_equal(inside, expected)
     assert not cut(array, np.array([5, 0, 0]), (2, 2, 2)).any()
     assert not cut(array, np.array([-4, 0, 0]), (2, 2, 2)).any()
+
+
+def test_microbleeds_too_small_are_uncertain():
+    one = case([(10, 9, 5)])
+    one.labels[12, 9, 5] = TOO_SMALL
+    labels = DetectorSampler([one], (16, 16, 6), 1, STILL).batch(1, np.random.default_rng(0))[
+        "labels"
+    ]
+    assert sorted(labels[labels > 0].tolist()) == [1, UNCERTAIN]

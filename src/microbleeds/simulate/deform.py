@@ -22,7 +22,8 @@ class AnatomyRanges:
     elastic_mm: standard deviation of the shift at knots `elastic_smoothness_mm` apart.
     ventricle_growth: largest relative stretch of the middle of the brain; least, -0.3 of that.
     atrophy: largest loss; cortex turns into CSF where the blurred CSF exceeds 1 - loss.
-    folia_mm: distances between the fissures of the cerebellum, which label maps leave out.
+    folia_mm: distances between the fissures of the cerebellum, which label maps leave out;
+    folia: largest share of its cortex that they take.
     """
 
     scale: float = 0.08
@@ -32,6 +33,7 @@ class AnatomyRanges:
     ventricle_growth: float = 0.3
     atrophy: float = 0.75
     folia_mm: tuple[float, float] = (3.0, 5.0)
+    folia: float = 0.3
 
 
 def deform(
@@ -56,7 +58,7 @@ def deform(
     source += centre.astype(np.float32)[:, None, None, None]
     labels: NDArray[np.int16] = ndimage.map_coordinates(anatomy.labels, source, order=0, cval=0)
     labels = _shrink_cortex(labels, rng.uniform(0, ranges.atrophy))
-    return _cut_folia(labels, ranges.folia_mm, rng)
+    return _cut_folia(labels, ranges, rng)
 
 
 def rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -92,7 +94,7 @@ def _shrink_cortex(labels: NDArray[np.int16], amount: float) -> NDArray[np.int16
 
 
 def _cut_folia(
-    labels: NDArray[np.int16], period_mm: tuple[float, float], rng: np.random.Generator
+    labels: NDArray[np.int16], ranges: AnatomyRanges, rng: np.random.Generator
 ) -> NDArray[np.int16]:
     """Sheets of CSF in the cerebellar cortex, about parallel, that fill a random part of it."""
     cortex = an.select(labels, an.CEREBELLUM_CORTEX)
@@ -105,10 +107,9 @@ def _cut_folia(
     # Fissures fan out from the fourth ventricle, in front of the middle.
     angle = np.arctan2(z - middle[2], y - 1.2 * inside.shape[1]) * inside.shape[1]
     bend = ndimage.gaussian_filter(rng.normal(0, 1, inside.shape), 6) * 60
-    wave = np.cos(
-        2 * np.pi * (angle + bend + 0.1 * np.abs(x - middle[0])) / rng.uniform(*period_mm)
-    )
-    inside[cortex[box[0]] & (wave > rng.uniform(0.6, 1))] = an.CSF[0]
+    place = angle + bend + 0.1 * np.abs(x - middle[0])
+    wave = np.cos(2 * np.pi * place / rng.uniform(*ranges.folia_mm))
+    inside[cortex[box[0]] & (wave > np.cos(np.pi * rng.uniform(0, ranges.folia)))] = an.CSF[0]
     return labels
 
 

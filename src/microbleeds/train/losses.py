@@ -37,10 +37,10 @@ def lesion_loss(logits: Tensor, labels: Tensor, focus: float = 2.0) -> Tensor:
 
     logits: (B, 2, X, Y, Z); labels: (B, X, Y, Z), 0, 1 or `UNCERTAIN`. focus: power with which
     voxels that are answered well already are left out (Lin et al. 2017, arXiv 1708.02002, section
-    3.2). A pooled Dice is ruled by the few large bleeds, so that a detector learns to leave out the small ones,
-    which are most. Here the mean is taken within each bleed (26-connected) first; the rest is
-    summed and divided by the number of the bleeds' voxels, as their section 4.1 does with anchors,
-    without the voxels beside a bleed, where the edge of the label is uncertain.
+    3.2). A pooled Dice is ruled by the few large bleeds, so that a detector learns to leave out
+    the small ones, which are most. Here the mean is taken within each bleed (26-connected) first;
+    the rest is summed and divided by the number of the bleeds' voxels, as their section 4.1 does
+    with anchors, without the voxels beside a bleed, where the edge of the label is uncertain.
     """
     microbleed = labels == 1
     entropy = F.cross_entropy(logits, microbleed.long(), reduction="none")

@@ -32,6 +32,7 @@ def imperfect_mask(
     patches *= PATCH_SD_MM / max(float(patches.std()), 1e-9)
     depth: NDArray[np.float32] = (inside - outside + patches).astype(np.float32)
     for axis, (step, length) in enumerate(zip(steps, mask.shape, strict=True)):
-        depth = stretch(depth, np.arange(length, dtype=np.float32) / np.float32(step), axis)
+        place = np.arange(length) / step
+        depth = stretch(depth, place.astype(np.float32), axis)
     moved: NDArray[np.bool_] = depth > -rng.uniform(*error_mm)
     return moved
