@@ -175,6 +175,9 @@ def evaluate(
     matching: Annotated[MatchingOption, typer.Option(help="What counts as found")] = (
         MatchingOption.valdo
     ),
+    smallest: Annotated[
+        float, typer.Option(min=0, help="mm3; true microbleeds below count neither way")
+    ] = 0.0,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for tables")] = None,
 ) -> None:
     """Score detections against the truth: sensitivity, false positives a scan, F1, counts, FROC.
@@ -186,7 +189,7 @@ def evaluate(
     """
     from microbleeds.console import evaluate_and_show
 
-    evaluate_and_show(predictions, truth, matching.value, output)
+    evaluate_and_show(predictions, truth, matching.value, smallest, output)
 
 
 @app.command("clean-up")

@@ -184,12 +184,14 @@ def show_table(title: str, rows: list[tuple[str, str]]) -> None:
     console.print(table)
 
 
-def evaluate_and_show(predictions: Path, truth: Path, matching: str, out: Path | None) -> None:
+def evaluate_and_show(
+    predictions: Path, truth: Path, matching: Any, smallest_mm3: float, out: Path | None
+) -> None:
     """Score, show the figures, and write the tables when a folder is given."""
     from microbleeds.evaluate.folders import evaluate_folders, write_evaluation
     from microbleeds.evaluate.froc import froc, tpr_at
 
-    evaluation = evaluate_folders(predictions, truth, matching)  # type: ignore[arg-type]
+    evaluation = evaluate_folders(predictions, truth, matching, smallest_mm3=smallest_mm3)
     summary = evaluation.summary
     rows = [
         ("scans", str(summary.scans)),

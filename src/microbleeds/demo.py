@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from microbleeds.console import console, detect_with_progress, progress_bar, show_findings
+from microbleeds.settings import CleanUpSettings
 
 BLEEDS = (6, 10)
 
@@ -29,6 +30,7 @@ def run_demo(out: Path, seed: int) -> None:
             results / f"{subject}_seg-CMB_dseg.nii.gz",
             heads / f"{subject}_T2starw_label.nii.gz",
             "overlap",
+            smallest_mm3=CleanUpSettings().min_volume_mm3,  # smaller ones are never reported
         )
     )
     console.print(f"Picture: {results / f'{subject}_cmb.png'}", highlight=False)

@@ -47,6 +47,21 @@ def test_one_detection_over_two_lesions_and_two_on_one():
     assert counts(found, lesions, "one-to-one") == (2, 2, 1)
 
 
+@pytest.mark.parametrize("policy", ["overlap", "valdo", "one-to-one"])
+def test_true_microbleeds_too_small_to_be_rated_count_neither_way(policy):
+    # 3 mm3, 0.75 mm3 (found) and 0.75 mm3 (missed); one detection far from all
+    truth = painted(np.s_[10:14, 10, 5], np.s_[20, 10, 5], np.s_[30, 10, 5])
+    assert truth.volumes_mm3.tolist() == [3.0, 0.75, 0.75]
+    found = painted(np.s_[10:13, 10, 5], np.s_[20, 10, 5], np.s_[2, 30, 1])
+    everything = match("s", found, truth, policy)
+    assert sum(f.is_lesion for f in everything) == 3
+    rated = match("s", found, truth, policy, smallest_mm3=2.5)
+    assert [(f.is_lesion, f.detected) for f in rated] == [(True, True), (False, True)]
+    unknown = from_centres(truth.xyz_mm)
+    if policy != "overlap":
+        assert len(match("s", found, unknown, policy, smallest_mm3=2.5)) == 4
+
+
 def test_overlap_keeps_the_highest_confidence_and_the_dice_of_the_union():
     lesions = painted(np.s_[30:34, 30, 5])
     found = painted(np.s_[30, 30, 5], np.s_[33:35, 30, 5], confidence=[0.9, 0.4])

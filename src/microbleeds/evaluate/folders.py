@@ -27,18 +27,24 @@ class Evaluation:
     truth: Path
     policy: Policy
     distance_mm: float
+    smallest_mm3: float
     findings: Findings
     summary: Summary
 
 
 def evaluate_folders(
-    predictions: Path, truth: Path, policy: Policy = "valdo", distance_mm: float = 5.0
+    predictions: Path,
+    truth: Path,
+    policy: Policy = "valdo",
+    distance_mm: float = 5.0,
+    smallest_mm3: float = 0.0,
 ) -> Evaluation:
     """Findings and figures of `predictions` against `truth`.
 
     predictions: a folder of outputs of `detect`, of masks, or one such file. truth: a folder of
     label images, one image, or a table (CSV, TSV) with the columns subject and x, y, z (scanner
     mm) or i, j, k (voxels of the scan, from 0). Files belong together by name, see `pair_names`.
+    policy, distance_mm, smallest_mm3: see `match`.
     Raises UserError when a file is missing, cannot be read, or has no counterpart.
     """
     for path in (predictions, truth):
@@ -50,9 +56,12 @@ def evaluate_folders(
     pairs = pair_names(files, true_names)
     for name, true_name in pairs.items():
         predicted = read_detections(files[name])
-        table += match(name, predicted, true_lesions(true_name, predicted), policy, distance_mm)
+        lesions = true_lesions(true_name, predicted)
+        table += match(name, predicted, lesions, policy, distance_mm, smallest_mm3)
     findings = Findings(tuple(table), tuple(pairs))
-    return Evaluation(predictions, truth, policy, distance_mm, findings, summarise(findings))
+    return Evaluation(
+        predictions, truth, policy, distance_mm, smallest_mm3, findings, summarise(findings)
+    )
 
 
 def pair_names(predicted: Iterable[str], true: Iterable[str]) -> dict[str, str]:
@@ -103,7 +112,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
     write_table(folder / "findings.tsv", rows, columns)
     settings = {
         name: getattr(evaluation, name)
-        for name in ("predictions", "truth", "policy", "distance_mm")
+        for name in ("predictions", "truth", "policy", "distance_mm", "smallest_mm3")
     }
     write_json(
         folder / "summary.json",

@@ -14,13 +14,14 @@ class Lesions:
     """xyz_mm: centres in scanner mm, (N, 3). confidence: (N,), 1 for the truth.
 
     labels: (X, Y, Z), lesion n as n + 1 and 0 elsewhere, with its affine; None where only
-    centres are known.
+    centres are known. volumes_mm3: (N,); None where they are not known.
     """
 
     xyz_mm: NDArray[np.float64]
     confidence: NDArray[np.float64]
     labels: NDArray[np.int32] | None = None
     affine: NDArray[np.float64] | None = None
+    volumes_mm3: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         """How many lesions."""
@@ -28,11 +29,14 @@ class Lesions:
 
 
 def from_centres(
-    xyz_mm: NDArray[np.float64], confidence: NDArray[np.float64] | None = None
+    xyz_mm: NDArray[np.float64],
+    confidence: NDArray[np.float64] | None = None,
+    volumes_mm3: NDArray[np.float64] | None = None,
 ) -> Lesions:
-    """Lesions of which only the centres (N, 3) are known."""
+    """Lesions of which only the centres (N, 3) are known, and perhaps the volumes."""
     centres = np.asarray(xyz_mm, np.float64).reshape(-1, 3)
-    return Lesions(centres, np.ones(len(centres)) if confidence is None else confidence)
+    chances = np.ones(len(centres)) if confidence is None else confidence
+    return Lesions(centres, chances, volumes_mm3=volumes_mm3)
 
 
 def from_labels(
@@ -48,4 +52,5 @@ def from_labels(
     voxels = ndimage.center_of_mass(inside, labels, range(1, len(present) + 1))
     centres = np.array(voxels).reshape(-1, 3) @ affine[:3, :3].T + affine[:3, 3]
     chances = np.ones(len(present)) if confidence is None else confidence
-    return Lesions(centres, chances, labels, affine)
+    volumes = np.bincount(labels.ravel(), minlength=1)[1:] * abs(np.linalg.det(affine[:3, :3]))
+    return Lesions(centres, chances, labels, affine, volumes)

@@ -58,9 +58,17 @@ class Findings:
 
 
 def match(
-    subject: str, predicted: Lesions, truth: Lesions, policy: Policy, distance_mm: float = 5.0
+    subject: str,
+    predicted: Lesions,
+    truth: Lesions,
+    policy: Policy,
+    distance_mm: float = 5.0,
+    smallest_mm3: float = 0.0,
 ) -> tuple[Finding, ...]:
     """The findings of one scan.
+
+    smallest_mm3: true microbleeds of a known, smaller volume are left out when all are matched:
+    neither found nor missed, and what was detected there is not false either.
 
     - `overlap`: any common voxel. One detection may hit several lesions and several detections
       one lesion; none of these is false. Needs label images on one grid. (Sundaresan et al. 2023)
@@ -76,6 +84,8 @@ def match(
     dice = dice_of_hits(predicted, truth, pairs) if on_one_grid(predicted, truth) else {}
     findings = []
     for lesion, xyz in enumerate(truth.xyz_mm):
+        if truth.volumes_mm3 is not None and truth.volumes_mm3[lesion] < smallest_mm3:
+            continue
         hits = pairs[pairs[:, 1] == lesion, 0]
         findings.append(
             Finding(
