@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -140,3 +142,78 @@ def test_learning_rates():
     published = TrainSettings(learning_rate=1e-3, schedule="step", warmup=0, decay_every=2)
     rates = [learning_rate(step, published) for step in (0, 1, 2, 4, 6, 99)]
     assert rates == pytest.approx([1e-3, 1e-3, 1e-4, 1e-5, 1e-6, 1e-6])
+
+
+def test_curves_for_tensorboard_are_those_of_the_table(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    broken = student()
+    with pytest.raises(KilledError):
+        fit(broken, killed_at(7), loss_fn, SETTINGS, tmp_path, validate)
+    fit(student(), next_batch, loss_fn, SETTINGS, tmp_path, validate)
+    table = [line.split("\t") for line in (tmp_path / "log.tsv").read_text().splitlines()[1:]]
+    curves = EventAccumulator(str(tmp_path / "curves")).Reload()
+    losses = [(event.step, event.value) for event in curves.Scalars("loss")]
+    assert losses == [(int(row[0]), pytest.approx(float(row[1]), rel=1e-4)) for row in table]
+    assert [event.step for event in curves.Scalars("validation")] == [4, 8, 12]
+
+
+def test_the_average_is_the_formula(tmp_path):
+    from microbleeds.train.state import moving_average
+
+    line = nn.Linear(1, 1, bias=False)
+    average, expected = moving_average(line, 0.5), 0.0
+    for count, value in enumerate((3.0, 5.0, -1.0, 7.0)):
+        nn.init.constant_(line.weight, value)
+        average.update_parameters(line)
+        kept = min(0.5, (1 + count) / (10 + count)) if count else 0.0
+        expected = kept * expected + (1 - kept) * value
+    assert average.module.weight.item() == pytest.approx(expected)
+
+
+def test_two_processes_share_gradients_and_write_once(tmp_path):
+    """What several GPUs do, done by two processes on the CPU."""
+    script = tmp_path / "script.py"
+    script.write_text(TWO_PROCESSES)
+    done = subprocess.run([sys.executable, script, tmp_path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    first, second = (torch.load(tmp_path / f"{n}.pt", weights_only=True) for n in (0, 1))
+    assert first["seen"] != second["seen"]  # batches of their own
+    for key, value in first["weights"].items():
+        assert torch.allclose(value, second["weights"][key]), key
+    assert len((tmp_path / "out" / "log.tsv").read_text().splitlines()) == 1 + 4
+
+
+TWO_PROCESSES = """
+import sys
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from microbleeds.train import loop
+
+folder = Path(sys.argv[1])
+fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp")
+fabric.launch()
+loop._fabric = lambda: fabric
+torch.manual_seed(0)
+network, seen = nn.Linear(3, 1), []
+
+
+def next_batch(rng):
+    batch = {"x": torch.from_numpy(rng.normal(size=(4, 3)).astype("float32"))}
+    seen.append(float(batch["x"].sum()))
+    return batch
+
+
+settings = loop.TrainSettings(steps=4, batch=4, warmup=0, validate_every=2, average=0.5, threads=1)
+done = loop.fit(
+    network, next_batch, lambda net, batch: net(batch["x"]).square().mean(), settings,
+    folder / "out", lambda net: 1.0,
+)
+assert done.finished and done.best == 1.0
+state = {"weights": network.state_dict(), "seen": seen}
+torch.save(state, folder / f"{fabric.global_rank}.pt")
+"""
