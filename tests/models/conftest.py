@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from microbleeds.models.card import ModelCard, Thresholds
+from microbleeds.models.config import NetworkConfig
 from microbleeds.models.export import write_model_folder
-from microbleeds.models.networks import Detector, NetworkConfig, Student, initialise
+from microbleeds.models.initialise import initialise
+from microbleeds.models.networks import Detector, Student
 
 FIXTURES = Path(__file__).parent / "fixtures"
 SMALL = NetworkConfig(3, (4, 6, 8), ((2, 2, 1), (2, 2, 2)), (8, 8, 6))

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from microbleeds.models.config import PUBLISHED, NetworkConfig
-from microbleeds.models.networks import Detector, initialise
+from microbleeds.models.initialise import initialise
+from microbleeds.models.networks import Detector
 
 
 @pytest.mark.parametrize(

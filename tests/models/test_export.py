@@ -6,8 +6,10 @@ import torch
 from microbleeds.errors import UserError
 from microbleeds.models import export
 from microbleeds.models.card import read_card
+from microbleeds.models.config import NetworkConfig
 from microbleeds.models.engine import Engine
-from microbleeds.models.networks import Detector, NetworkConfig, Student, initialise
+from microbleeds.models.initialise import initialise
+from microbleeds.models.networks import Detector, Student
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 16, 12, 8), (1, 3, 13, 15, 5)])

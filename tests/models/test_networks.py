@@ -3,21 +3,10 @@ import pytest
 import torch
 
 from microbleeds.errors import UserError
-from microbleeds.models.networks import (
-    BRAIN,
-    PUBLISHED,
-    ClassifierHead,
-    Detector,
-    NetworkConfig,
-    Student,
-    Teacher,
-    TeacherNet,
-    expect_rarely,
-    freeze,
-    initialise,
-    layers,
-    train_mode,
-)
+from microbleeds.models.config import BRAIN, PUBLISHED, NetworkConfig
+from microbleeds.models.freeze import freeze, layers, train_mode
+from microbleeds.models.initialise import expect_rarely, initialise
+from microbleeds.models.networks import ClassifierHead, Detector, Student, Teacher, TeacherNet
 
 NETWORKS = {
     "cdet": Detector,

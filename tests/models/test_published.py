@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from microbleeds.errors import UserError
+from microbleeds.models.config import PUBLISHED
 from microbleeds.models.engine import Engine
 from microbleeds.models.export import load_weights, to_onnx
-from microbleeds.models.networks import PUBLISHED, Teacher
+from microbleeds.models.networks import Teacher
 from microbleeds.models.published import convert_published, published_card, read_checkpoint
 from microbleeds.models.zoo import load_models
 

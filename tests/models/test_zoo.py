@@ -11,8 +11,9 @@ import pytest
 from microbleeds.errors import UserError
 from microbleeds.models import zoo
 from microbleeds.models.card import ModelCard
+from microbleeds.models.config import NetworkConfig
 from microbleeds.models.export import write_model_folder
-from microbleeds.models.networks import Detector, NetworkConfig
+from microbleeds.models.networks import Detector
 
 
 @pytest.fixture

@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+from microbleeds.models.config import NetworkConfig
 from microbleeds.models.engine import predict_volume
-from microbleeds.models.networks import Detector, NetworkConfig, Teacher, initialise
+from microbleeds.models.initialise import initialise
+from microbleeds.models.networks import Detector, Teacher
 from microbleeds.train.cases import prepare_case
 from microbleeds.train.inference import (
     Found,

@@ -9,7 +9,10 @@ import torch
 from torch import nn
 
 from microbleeds.errors import UserError
-from microbleeds.models.networks import NetworkConfig, Student, freeze, initialise
+from microbleeds.models.config import NetworkConfig
+from microbleeds.models.freeze import freeze
+from microbleeds.models.initialise import initialise
+from microbleeds.models.networks import Student
 from microbleeds.train.loop import TrainSettings, fit, learning_rate
 
 CONFIG = NetworkConfig(1, (4, 8), ((2, 2, 1),), (8, 8, 4))

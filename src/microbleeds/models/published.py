@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from microbleeds.errors import UserError
 from microbleeds.models.card import ModelCard, Thresholds
+from microbleeds.models.config import PUBLISHED
 from microbleeds.models.export import mismatch, write_model_folder
-from microbleeds.models.networks import PUBLISHED, ClassifierHead, Detector, Student, Teacher
+from microbleeds.models.networks import ClassifierHead, Detector, Student, Teacher
 from microbleeds.settings import PrepareSettings
 
 Convention = Literal["2025", "2023"]

@@ -15,7 +15,8 @@ from microbleeds.errors import UserError
 from microbleeds.models.card import ModelCard
 from microbleeds.models.config import BRAIN
 from microbleeds.models.export import load_weights, write_model_folder
-from microbleeds.models.networks import Detector, initialise
+from microbleeds.models.initialise import initialise
+from microbleeds.models.networks import Detector
 from microbleeds.simulate.contrast import Shape
 from microbleeds.train.heads import BrainRow, Source, draw, load_source
 from microbleeds.train.loop import Batch, Fit, TrainSettings, fit

@@ -12,7 +12,8 @@ from microbleeds.errors import UserError
 from microbleeds.evaluate.froc import Froc, threshold_at
 from microbleeds.models.card import CARD, Channel, ModelCard, Thresholds, read_card
 from microbleeds.models.export import write_model_folder
-from microbleeds.models.networks import Student, layers
+from microbleeds.models.freeze import layers
+from microbleeds.models.networks import Student
 from microbleeds.settings import Contrast, OperatingPoint
 from microbleeds.train.data import Row
 from microbleeds.train.inference import RATES, curve, rated

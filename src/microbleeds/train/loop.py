@@ -22,7 +22,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from microbleeds.errors import UserError
-from microbleeds.models.networks import train_mode
+from microbleeds.models.freeze import train_mode
 from microbleeds.train.log import TrainingLog
 from microbleeds.train.state import State, moving_average, resume, save_state
 

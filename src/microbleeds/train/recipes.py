@@ -14,14 +14,9 @@ from torch import Tensor, nn
 from microbleeds.files import sha256
 from microbleeds.models.engine import Engine
 from microbleeds.models.export import export_onnx
-from microbleeds.models.networks import (
-    Detector,
-    Student,
-    Teacher,
-    expect_rarely,
-    freeze,
-    initialise,
-)
+from microbleeds.models.freeze import freeze
+from microbleeds.models.initialise import expect_rarely, initialise
+from microbleeds.models.networks import Detector, Student, Teacher
 from microbleeds.report.files import write_json
 from microbleeds.train.cases import Case, prepare_cases
 from microbleeds.train.data import Row, split_subjects
