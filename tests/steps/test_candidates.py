@@ -27,6 +27,23 @@ def test_place_and_size_of_one_bleed(block, blob):
     assert found.labels.dtype == np.int32
 
 
+def test_a_peak_just_above_the_threshold_keeps_its_size(block, blob):
+    prepared = block((40, 44, 14), THICK)
+    weak = blob(prepared.grid, (20, 18, 6), 2.0, height=0.5)
+    (row,) = find_candidates(weak, prepared, CandidateSettings(threshold=0.48)).table
+    half = np.count_nonzero(weak >= 0.25) * 0.75  # full width at half maximum
+    assert row.volume_mm3 == pytest.approx(half) and row.volume_mm3 > 20
+    assert not find_candidates(weak, prepared, CandidateSettings(threshold=0.52)).table
+
+
+def test_a_weak_neighbour_is_no_part_of_a_strong_peak(block, blob):
+    prepared = block((48, 48, 20), FINE)
+    strong = blob(prepared.grid, (18, 24, 10), 0.8)
+    pair = np.maximum(strong, blob(prepared.grid, (26, 24, 10), 0.8, height=0.28))
+    (row,) = find_candidates(pair, prepared, SETTINGS).table
+    assert row.volume_mm3 == pytest.approx(np.count_nonzero(strong >= 0.3) * 0.125)
+
+
 def test_edge_distance_agrees_with_a_distance_map(block, blob):
     prepared = block((40, 44, 14), THICK)
     probability = blob(prepared.grid, (8, 30, 6), 0.4) + blob(prepared.grid, (30, 20, 3), 0.4)

@@ -19,8 +19,10 @@ from microbleeds.steps.split import NEIGHBOURS, split_touching
 def find_candidates(
     probability: NDArray[np.float32], prepared: Prepared, settings: CandidateSettings
 ) -> Candidates:
-    """Connected voxels of the brain at or above the threshold, touching bleeds told apart.
+    """Peaks of the brain at or above the threshold, touching bleeds told apart.
 
+    A candidate is the connected voxels around its peak that reach the threshold or half the peak,
+    whichever is less: its size must not shrink to nothing when the threshold comes near the peak.
     probability: of a microbleed, (X, Y, Z) on `prepared.grid`.
     """
     grid = prepared.grid
@@ -51,12 +53,27 @@ def _single_bleeds(
     probability: NDArray[np.float32], spacing: NDArray[np.float64], settings: CandidateSettings
 ) -> Iterator[NDArray[np.int_]]:
     """The voxels (N, 3) of every candidate."""
-    components, _ = ndimage.label(probability >= settings.threshold, NEIGHBOURS)
+    components, count = ndimage.label(probability >= settings.threshold / 2, NEIGHBOURS)
+    heights = ndimage.maximum(probability, components, range(1, count + 1))
     for number, box in enumerate(ndimage.find_objects(components), start=1):
+        if heights[number - 1] < settings.threshold:
+            continue
         component = np.where(components[box] == number, probability[box], np.float32(0))
         parts = split_touching(component, spacing, settings)
         for part in range(1, int(parts.max()) + 1):
-            yield np.argwhere(parts == part) + [cut.start for cut in box]
+            body = _body(np.where(parts == part, component, 0), settings.threshold)
+            if body.any():
+                yield np.argwhere(body) + [cut.start for cut in box]
+
+
+def _body(part: NDArray[np.float32], threshold: float) -> NDArray[np.bool_]:
+    """The voxels of a part that belong to its peak; none where the peak is too low."""
+    peak = float(part.max())
+    if peak < threshold:
+        return np.zeros(part.shape, bool)
+    pieces, _ = ndimage.label(part >= min(threshold, peak / 2), NEIGHBOURS)
+    body: NDArray[np.bool_] = pieces == pieces[np.unravel_index(part.argmax(), part.shape)]
+    return body
 
 
 def _edge_distances(
