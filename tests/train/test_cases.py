@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 
 from microbleeds.errors import UserError
+from microbleeds.prepare import Prepared
 from microbleeds.prepare.grid import Grid
 from microbleeds.scan import Scan
 from microbleeds.train.cases import (
-    TOO_SMALL,
+    UNRATED,
+    CaseSettings,
     labels_on_grid,
     prepare_case,
     prepare_cases,
     read_labels,
-    set_small_apart,
+    set_unrated_apart,
 )
 
 
@@ -78,19 +80,23 @@ def test_no_microbleed_is_lost_on_a_coarser_grid():
     assert set(np.unique(labels_on_grid(labels, scan, grid))) == {0, 1, 2, 3, 4}
 
 
-def test_what_is_too_small_is_set_apart_and_the_rest_numbered_without_gaps():
-    labels = np.zeros((6, 6, 6), np.uint16)
-    labels[0, 0, :3], labels[2, 2, 2], labels[4, :4, 4] = 1, 2, 4
-    grid = Grid((6, 6, 6), np.diag([1, 1, 2, 1.0]))
-    apart = set_small_apart(labels, grid, 2.5)  # one voxel is 2 mm3
-    assert (apart[0, 0, :3] == 1).all() and (apart[4, :4, 4] == 2).all()
-    assert apart[2, 2, 2] == TOO_SMALL and (apart[labels == 0] == 0).all()
-    assert set(np.unique(set_small_apart(labels, grid, 0.0))) == {0, 1, 2, 3}
+def test_what_is_too_small_or_too_faint_is_set_apart_and_the_rest_numbered_without_gaps():
+    labels = np.zeros((20, 20, 6), np.uint16)
+    labels[2, 2, :3], labels[10, 10, 2], labels[16, 2:6, 4], labels[3, 12:16, 4] = 1, 2, 4, 5
+    grid = Grid((20, 20, 6), np.diag([1, 1, 2, 1.0]))
+    image = np.where(labels == 5, 0.52, np.where(labels > 0, 0.9, 0.5)).astype(np.float32)
+    prepared = Prepared(image, np.ones(labels.shape, bool), image, image, grid)
+    # one voxel is 2 mm3; the last stands out by 0.02
+    apart = set_unrated_apart(labels, prepared, CaseSettings(smallest_mm3=2.5, faintest=0.05))
+    assert (apart[labels == 1] == 1).all() and (apart[labels == 4] == 2).all()
+    assert (apart[(labels == 2) | (labels == 5)] == UNRATED).all()
+    assert (apart[labels == 0] == 0).all()
+    assert set(np.unique(set_unrated_apart(labels, prepared, CaseSettings()))) == {0, 1, 2, 3, 4}
 
 
 def test_a_case_counts_no_microbleed_that_is_too_small_or_outside_the_mask(rows, recipe, tmp_path):
     large = prepare_case(rows[0], replace(recipe.cases, smallest_mm3=100.0), tmp_path)
-    assert set(np.unique(large.labels)) == {0, TOO_SMALL} and large.centres.shape == (0, 3)
+    assert set(np.unique(large.labels)) == {0, UNRATED} and large.centres.shape == (0, 3)
     narrow = prepare_case(rows[0], replace(recipe.cases, mask_error_mm=(-4.0, -4.0)), tmp_path)
     whole = prepare_case(rows[0], recipe.cases, tmp_path)
     assert 0 < narrow.brain.sum() < 0.5 * whole.brain.sum()

@@ -8,7 +8,7 @@ from microbleeds.prepare.grid import Grid
 from microbleeds.steps import Candidate, Candidates
 from microbleeds.steps.discriminate import extract_patches
 from microbleeds.train.augment import AugmentSettings
-from microbleeds.train.cases import TOO_SMALL, Case
+from microbleeds.train.cases import UNRATED, Case
 from microbleeds.train.inference import Found
 from microbleeds.train.places import NEAR_MM, PatchSampler, Places, find_places, sort_places
 
@@ -66,7 +66,7 @@ def test_candidates_on_or_beside_a_microbleed_are_positive_all_others_negative()
 
 def test_candidates_on_what_is_too_small_teach_nothing():
     one = case()
-    one.labels[one.labels == 2] = TOO_SMALL
+    one.labels[one.labels == 2] = UNRATED
     one = replace(one, centres=one.centres[:1])
     found = candidates(np.s_[39:42, 40, 8], np.s_[20:22, 30:32, 8])
     places = sort_places(one, found)

@@ -5,7 +5,7 @@ import torch
 from microbleeds.errors import UserError
 from microbleeds.prepare.grid import Grid
 from microbleeds.train.augment import AugmentSettings
-from microbleeds.train.cases import TOO_SMALL, Case
+from microbleeds.train.cases import UNRATED, Case
 from microbleeds.train.losses import UNCERTAIN
 from microbleeds.train.sampling import DetectorSampler, brain_voxel, cut
 
@@ -84,7 +84,7 @@ def test_cut_pads_with_zeros():
 
 def test_microbleeds_too_small_are_uncertain():
     one = case([(10, 9, 5)])
-    one.labels[12, 9, 5] = TOO_SMALL
+    one.labels[12, 9, 5] = UNRATED
     labels = DetectorSampler([one], (16, 16, 6), 1, STILL).batch(1, np.random.default_rng(0))[
         "labels"
     ]

@@ -21,6 +21,9 @@ if TYPE_CHECKING:  # scan.py reads the contrast with a module of this package
     from microbleeds.scan import Scan
 
 SPACING_MM = 2.5
+PROBABILITY = (
+    0.4  # from which a voxel is brain: a rim too narrow costs microbleeds, a wide one none
+)
 _SMALLEST_CM3 = 200.0  # of a whole brain
 _LARGEST_CM3 = 2400.0  # no skull holds more: noise that looked like brain everywhere
 _LEAST_CORRELATION = 0.3  # of neighbouring voxels; heads have 0.8 and more
@@ -43,7 +46,7 @@ def brain_mask(scan: Scan, engine: Engine) -> NDArray[np.bool_]:
     image = unit_scale(to_grid(voxels, affine, grid, order=1))
     probability = _one_piece(predict_volume(engine, image[None]))
     own = Grid((voxels.shape[0], voxels.shape[1], voxels.shape[2]), affine)
-    found = to_grid(probability, grid.affine, own, order=1) > 0.5
+    found = to_grid(probability, grid.affine, own, order=1) > PROBABILITY
     mask[box] = found & ndimage.binary_fill_holes(voxels != 0)
     voxel_cm3 = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
     volume = float(mask.sum()) * voxel_cm3
@@ -114,7 +117,7 @@ def isotropic_grid(
 
 def _one_piece(probability: NDArray[np.float32]) -> NDArray[np.float32]:
     """Other parts than the largest set to 0, holes in it to 1."""
-    parts, count = ndimage.label(probability > 0.5)
+    parts, count = ndimage.label(probability > PROBABILITY)
     if count == 0:
         return np.zeros_like(probability)
     largest = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])

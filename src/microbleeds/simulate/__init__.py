@@ -18,7 +18,8 @@ class HeadSettings:
     """What a simulated head contains and when a bleed counts as seen.
 
     whole_head: False simulates the brain and its rim only. visible_drop: share of the tissue's
-    signal that a rater sees as a void; visible_ppm: its counterpart on QSM.
+    signal that a rater sees as a void; visible_ppm: its counterpart on QSM. conspicuous: share of
+    the brain's median signal by which a void must be darker than most of what lies around it.
     """
 
     anatomy: AnatomyRanges = field(default_factory=AnatomyRanges)
@@ -26,6 +27,7 @@ class HeadSettings:
     whole_head: bool = True
     visible_drop: float = 0.25
     visible_ppm: float = 0.10
+    conspicuous: float = 0.15
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from microbleeds.simulate.echoes import QSM_TE_MS, Echoes
 from microbleeds.simulate.lesions import Bleed
 from microbleeds.simulate.scanner import Protocol
 from microbleeds.simulate.tissue import FineGrid
+from microbleeds.steps.conspicuity import conspicuity
 
 NEAR_MM = 6.0  # a change farther than this from a bleed's centre is not counted as the bleed
 NOISE_LIMIT = 4  # standard deviations of noise that a visible drop must exceed
@@ -72,7 +73,10 @@ def scan_images(
             images[contrast] = _digitise(magnitude(noisy) * shading, rng)
             drop = _drop(magnitude(clean), magnitude(bled), level)
             limit = max(settings.visible_drop, NOISE_LIMIT / protocol.snr)
-            seen[contrast] = _visible(drop, limit, frame)
+            void = _visible(drop, limit, frame)
+            dark = -magnitude(bled) / np.float32(level)
+            shown = conspicuity(dark, void, frame.brain, frame.voxel) >= settings.conspicuous
+            seen[contrast] = void * np.append(False, shown)[void]
     truth = tuple(_truth(i, b, frame, seen) for i, b in enumerate(bleeds, start=1))
     return SimulatedHead(images, seen, frame.brain, frame.affine, truth, protocol)
 

@@ -25,25 +25,28 @@ from microbleeds.prepare import Prepared
 from microbleeds.prepare.grid import Grid, labels_to_scan
 from microbleeds.scan import Scan
 from microbleeds.settings import PrepareSettings
+from microbleeds.steps.conspicuity import conspicuity
 from microbleeds.train.data import Row
 from microbleeds.train.masks import imperfect_mask
 
 FORMAT = 2  # of the cache; raise it when `prepare` changes what it returns
 
 
-TOO_SMALL = np.uint16(65535)  # in `Case.labels`: neither a microbleed nor none
+UNRATED = np.uint16(65535)  # in `Case.labels`: neither a microbleed nor none
 
 
 @dataclass(frozen=True)
 class CaseSettings:
     """How a labelled image becomes a training case.
 
-    smallest_mm3: what is labelled but smaller is neither taught as a microbleed nor as none.
+    smallest_mm3, faintest: what is labelled but smaller, or stands out less from its surroundings
+    in the prepared image (`conspicuity`), is neither taught as a microbleed nor as none.
     mask_error_mm: brain masks are moved outwards by a draw from this range; (0, 0) not at all.
     """
 
     prepare: PrepareSettings = field(default_factory=PrepareSettings)
     smallest_mm3: float = 0.0
+    faintest: float = 0.0
     mask_error_mm: tuple[float, float] = (0.0, 0.0)
 
 
@@ -53,7 +56,7 @@ class Case:
 
     name: unique in its cache.
     channels: (3, X, Y, Z) float16: image, symmetry, vessels. brain: (X, Y, Z) bool.
-    labels: (X, Y, Z) uint16, 0, the number of a microbleed or `TOO_SMALL`. All three are memory
+    labels: (X, Y, Z) uint16, 0, the number of a microbleed or `UNRATED`. All three are memory
     maps. centres: (N, 3) float, mean voxel of microbleed 1..N.
     """
 
@@ -119,16 +122,20 @@ def labels_on_grid(labels: NDArray[Any], scan: Scan, grid: Grid) -> NDArray[np.u
     return labels_to_scan(numbered, Grid(shape, scan.affine), target).astype(np.uint16)
 
 
-def set_small_apart(
-    labels: NDArray[np.uint16], grid: Grid, smallest_mm3: float
+def set_unrated_apart(
+    labels: NDArray[np.uint16], prepared: Prepared, settings: CaseSettings
 ) -> NDArray[np.uint16]:
-    """Microbleeds numbered anew from 1 without gaps, those below `smallest_mm3` as `TOO_SMALL`."""
-    volumes = np.bincount(labels.ravel()) * float(grid.spacing.prod())
+    """Microbleeds numbered anew from 1 without gaps, those not to be taught as `UNRATED`."""
+    count = int(labels.max(initial=0))
+    volumes = np.bincount(labels.ravel(), minlength=count + 1) * prepared.grid.spacing.prod()
     present = volumes > 0
     present[0] = False
-    counted = present & (volumes >= smallest_mm3)
-    numbers = np.where(present, TOO_SMALL, np.uint16(0))
-    numbers[counted] = np.arange(1, counted.sum() + 1)
+    rated = present & (volumes >= settings.smallest_mm3)
+    if settings.faintest > 0:
+        shown = conspicuity(prepared.image, labels, prepared.brain, prepared.grid.spacing)
+        rated[1:] &= shown >= settings.faintest
+    numbers = np.where(present, UNRATED, np.uint16(0))
+    numbers[rated] = np.arange(1, rated.sum() + 1)
     renumbered: NDArray[np.uint16] = numbers[labels]
     return renumbered
 
@@ -182,7 +189,7 @@ def _prepare(row: Row, settings: CaseSettings, folder: Path) -> None:
         mask = imperfect_mask(mask, scan.spacing, settings.mask_error_mm, rng)
     prepared = prepare(scan, mask, settings.prepare)
     on_grid = labels_on_grid(labels, scan, prepared.grid) * prepared.brain
-    on_grid = set_small_apart(on_grid, prepared.grid, settings.smallest_mm3)
+    on_grid = set_unrated_apart(on_grid, prepared, settings)
     temporary = place.with_name(f"{place.name}.{os.getpid()}.tmp")
     temporary.mkdir()
     stack = np.stack([prepared.image, prepared.symmetry, prepared.vessels])
@@ -207,7 +214,7 @@ def _load(place: Path) -> Case:
 
 
 def _centres(labels: NDArray[np.uint16]) -> NDArray[np.float64]:
-    numbers = np.arange(1, int(labels.max(where=labels != TOO_SMALL, initial=0)) + 1)
+    numbers = np.arange(1, int(labels.max(where=labels != UNRATED, initial=0)) + 1)
     return np.array(ndimage.center_of_mass(labels > 0, labels, numbers)).reshape(-1, 3)
 
 

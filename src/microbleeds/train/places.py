@@ -19,7 +19,7 @@ from microbleeds.prepare.grid import Grid
 from microbleeds.steps import Candidates
 from microbleeds.steps.discriminate import extract_patches
 from microbleeds.train.augment import AugmentSettings, augment
-from microbleeds.train.cases import TOO_SMALL, Case
+from microbleeds.train.cases import UNRATED, Case
 from microbleeds.train.inference import Found, case_candidates, found
 from microbleeds.train.loop import Batch
 from microbleeds.train.sampling import brain_voxel, cut
@@ -100,7 +100,7 @@ class PatchSampler:
         x, y, z = (int(size) for size in 2 * reach + 1)
         channels = cut(case.channels[: self.in_channels], corner, (x, y, z))
         labels = cut(case.labels[None], corner, (x, y, z))
-        labels = (labels > 0) & (labels != TOO_SMALL)
+        labels = (labels > 0) & (labels != UNRATED)
         affine = case.grid.affine.copy()
         affine[:3, 3] += affine[:3, :3] @ corner
         return np.concatenate([channels, labels]).astype(np.float32), Grid((x, y, z), affine)
@@ -120,12 +120,12 @@ def sort_places(case: Case, candidates: Candidates) -> Places:
     """Candidates on or near a true microbleed, with all true centres, against the rest.
 
     No place is both: what is within `NEAR_MM` of a labelled voxel is never a look-alike. Nothing is
-    learnt at those that are too small.
+    learnt at those that are unrated.
     """
     seen = found(case, candidates)
     labels = np.asarray(case.labels)
-    positive = _touched(case, candidates, seen, (labels > 0) & (labels != TOO_SMALL))
-    labelled = positive | _touched(case, candidates, seen, labels == TOO_SMALL)
+    positive = _touched(case, candidates, seen, (labels > 0) & (labels != UNRATED))
+    labelled = positive | _touched(case, candidates, seen, labels == UNRATED)
     elsewhere = _elsewhere(case)
     distance = _distances(case, labels > 0, elsewhere)
     return Places(

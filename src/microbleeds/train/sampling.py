@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from microbleeds.errors import UserError
 from microbleeds.models.config import Triple
 from microbleeds.train.augment import AugmentSettings, augment
-from microbleeds.train.cases import TOO_SMALL, Case
+from microbleeds.train.cases import UNRATED, Case
 from microbleeds.train.loop import Batch
 from microbleeds.train.losses import UNCERTAIN
 
@@ -50,7 +50,7 @@ class DetectorSampler:
     def batch(self, size: int, rng: np.random.Generator) -> Batch:
         """channels (B, C, *shape) float32 and labels (B, *shape) uint8; even ones hold a bleed.
 
-        labels: 1 in microbleeds, `UNCERTAIN` in those too small to be taught.
+        labels: 1 in microbleeds, `UNCERTAIN` in those that are unrated.
         """
         patches = [self._patch(number % 2 == 0, rng) for number in range(size)]
         return {
@@ -72,7 +72,7 @@ class DetectorSampler:
         corner = np.round(centre + jitter - np.array(self.shape) / 2).astype(int)
         channels = cut(case.channels[: self.in_channels], corner, self.shape).astype(np.float32)
         labels = cut(case.labels[None], corner, self.shape)[0]
-        labels = np.where(labels == TOO_SMALL, UNCERTAIN, labels > 0).astype(np.uint8)
+        labels = np.where(labels == UNRATED, UNCERTAIN, labels > 0).astype(np.uint8)
         return augment(channels, labels, self.augmentation, rng)
 
     def _chosen(

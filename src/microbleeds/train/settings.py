@@ -22,7 +22,7 @@ class Recipe:
     shape is `network.patch_shape`; None takes the grid's voxels. validation: part of the subjects.
     validation_cases: at most so many images of them are looked at, to save time.
     candidate_threshold: from which probability step 1's voxels become examples for step 2.
-    smallest_mm3, mask_error_mm: see `CaseSettings`.
+    smallest_mm3, faintest, mask_error_mm: see `CaseSettings`.
     alpha, temperature: of distillation. split_seed: of the choice of validation subjects; initial
     weights and draws come from the seeds of the three trainings.
     """
@@ -47,6 +47,7 @@ class Recipe:
     validation_cases: int = 8
     candidate_threshold: float = 0.1
     smallest_mm3: float = 0.0
+    faintest: float = 0.0
     mask_error_mm: tuple[float, float] = (0.0, 0.0)
     alpha: float = 0.6
     temperature: float = 4.0
@@ -55,11 +56,11 @@ class Recipe:
     @property
     def cases(self) -> CaseSettings:
         """How its images are prepared."""
-        return CaseSettings(self.prepare, self.smallest_mm3, self.mask_error_mm)
+        return CaseSettings(self.prepare, self.smallest_mm3, self.faintest, self.mask_error_mm)
 
 
 #: What the shipped weights are trained with. 2.5 mm3 is the published least volume of step 3.
-SLIM_RECIPE = Recipe(smallest_mm3=2.5, mask_error_mm=(-1.5, 2.5))
+SLIM_RECIPE = Recipe(smallest_mm3=2.5, faintest=0.075, mask_error_mm=(-1.5, 2.5))
 _PUBLISHED_TRAINING = TrainSettings(schedule="step", warmup=0, batch=8)
 
 #: Sundaresan et al. 2023: width 64, 48³ and 24³ voxel patches of the scan's own grid.
