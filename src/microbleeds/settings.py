@@ -41,9 +41,10 @@ class CandidateSettings:
 
 @dataclass(frozen=True)
 class DiscriminateSettings:
-    """Step 2: patch geometry (a property of the model) and the student's threshold."""
+    """Step 2: patch geometry, weight of step 1 (properties of the model) and the threshold."""
 
     threshold: float = 0.5
+    detector_weight: float = 0.0  # in the joint log odds; 0: the student alone, as published
     patch_shape: tuple[int, int, int] = (32, 32, 16)
     patch_spacing_mm: tuple[float, float, float] | None = (0.5, 0.5, 1.5)  # None: grid voxels
 

@@ -16,11 +16,17 @@ from microbleeds.settings import CleanUpSettings
 from microbleeds.steps import Candidate
 
 AFFINE = np.array([[0, 0.5, 0, -30.0], [-0.5, 0, 0, 12.0], [0, 0, 3.0, 5.0], [0, 0, 0, 1.0]])
-KEPT = Candidate(1, (-20.25, 2.0, 23.0), 14.5, 3.0, 0.125, 12.0, 0.9, 0.75)
+KEPT = Candidate(1, (-20.25, 2.0, 23.0), 14.5, 3.0, 0.125, 12.0, 0.9, 0.75, 0.8)
 ROWS = (
     KEPT,
-    replace(KEPT, index=2, reason="step 2: probability 0.100 < 0.5", student_probability=0.1),
-    replace(KEPT, index=3, student_probability=None, edge_mm=float("inf")),
+    replace(
+        KEPT,
+        index=2,
+        reason="step 2: probability 0.100 < 0.5",
+        student_probability=0.1,
+        joint_probability=0.1,
+    ),
+    replace(KEPT, index=3, student_probability=None, joint_probability=None, edge_mm=float("inf")),
     replace(KEPT, index=4, volume_mm3=1.5, reason="step 3: too small, 1.50 mm3 < 2.5"),
 )
 
@@ -36,9 +42,11 @@ def test_detections_are_the_kept_ones_with_the_voxel_of_the_scan(tmp_path):
     write_detections(path, ROWS, AFFINE)
     header, first, second = path.read_text().splitlines()
     names = "index x y z i j k volume_mm3 equivalent_diameter_mm elongation edge_distance_mm"
-    assert header == "\t".join([*names.split(), "detector_probability", "student_probability"])
+    assert header == "\t".join(
+        [*names.split(), "detector_probability", "student_probability", "probability"]
+    )
     assert first.split("\t")[:8] == ["1", "-20.25", "2", "23", "20", "20", "6", "14.5"]
-    assert second.split("\t")[10:] == ["n/a", "0.9", "n/a"]
+    assert second.split("\t")[10:] == ["n/a", "0.9", "n/a", "0.9"]
     assert read_candidates(path) == (ROWS[0], ROWS[2])
 
 

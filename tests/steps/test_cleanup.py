@@ -14,7 +14,7 @@ from microbleeds.steps.cleanup import (
     number_kept_first,
 )
 
-GOOD = Candidate(1, (0, 0, 0), 14.0, 3.0, 0.1, 12.0, 0.9, 0.8)
+GOOD = Candidate(1, (0, 0, 0), 14.0, 3.0, 0.1, 12.0, 0.9, 0.8, 0.8)
 
 
 def reasons(rows, settings=CleanUpSettings()) -> list[str]:  # noqa: B008
@@ -55,8 +55,8 @@ def test_values_at_the_limit_stay():
 def test_judging_again_forgets_the_earlier_reasons():
     rows = [
         replace(GOOD, reason="step 3: too small, 14.00 mm3 < 20"),
-        replace(GOOD, student_probability=0.2),
-        replace(GOOD, student_probability=None, elongation=0.95),
+        replace(GOOD, joint_probability=0.2),
+        replace(GOOD, joint_probability=None, elongation=0.95),
     ]
     again = judge_again(rows, 0.5, CleanUpSettings())
     assert [row.reason[:6] for row in again] == ["", "step 2", "step 3"]
@@ -66,13 +66,13 @@ def test_the_kept_come_first_and_the_labels_follow():
     labels = np.array([[[1, 0, 2, 3, 3, 4]]], np.int32)
     rows = (
         replace(GOOD, index=1, reason="step 2"),
-        replace(GOOD, index=2, student_probability=0.6),
-        replace(GOOD, index=3, student_probability=0.9),
+        replace(GOOD, index=2, joint_probability=0.6),
+        replace(GOOD, index=3, joint_probability=0.9),
         replace(GOOD, index=4, volume_mm3=0.1),
     )
     numbered = number_kept_first(clean_up(Candidates(labels, rows, 0.9), CleanUpSettings()))
     assert [row.kept for row in numbered.table] == [True, True, False, False]
     assert [row.index for row in numbered.table] == [1, 2, 3, 4]
-    assert [row.student_probability for row in numbered.table[:2]] == [0.9, 0.6]
+    assert [row.joint_probability for row in numbered.table[:2]] == [0.9, 0.6]
     np.testing.assert_array_equal(numbered.labels, [[[3, 0, 2, 1, 1, 4]]])
     assert numbered.labels.dtype == np.int32

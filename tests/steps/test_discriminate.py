@@ -7,7 +7,7 @@ from scipy.ndimage import map_coordinates
 from microbleeds.prepare.grid import Grid
 from microbleeds.settings import DiscriminateSettings
 from microbleeds.steps import Candidate, Candidates
-from microbleeds.steps.discriminate import discriminate, extract_patches
+from microbleeds.steps.discriminate import discriminate, extract_patches, joint_probability
 
 AFFINE = np.array(
     [[0.48, 0.0, 0.4, -20.0], [0.0, 0.5, 0.0, 7.0], [-0.14, 0.0, 3.0, 31.0], [0, 0, 0, 1.0]]
@@ -60,6 +60,15 @@ def test_without_spacing_the_voxels_come_as_they_are(channels):
 def test_no_centres_give_no_patches(channels):
     patches = extract_patches(channels, GRID, np.empty((0, 3)), (4, 4, 4), (1.0, 1.0, 1.0))
     assert patches.shape == (0, 2, 4, 4, 4)
+
+
+def test_the_joint_probability_is_the_weighted_mean_of_the_log_odds():
+    both = joint_probability(np.array([0.9, 0.5, 0.0]), np.array([0.2, 0.5, 1.0]), 0.25)
+    odds = (0.9 / 0.1) ** 0.25 * (0.2 / 0.8) ** 0.75
+    assert both[:2] == pytest.approx([odds / (1 + odds), 0.5])
+    assert np.isfinite(both).all()
+    alone = joint_probability(np.array([0.9]), np.array([0.2]), 0.0)
+    assert alone == pytest.approx([0.2])  # as published
 
 
 class Brightness:

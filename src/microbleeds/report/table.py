@@ -21,6 +21,7 @@ _MEASURES = {
     "edge_distance_mm": "edge_mm",
     "detector_probability": "detector_probability",
     "student_probability": "student_probability",
+    "probability": "probability",
 }
 DETECTION_COLUMNS = ("index", "x", "y", "z", "i", "j", "k", *_MEASURES)
 CANDIDATE_COLUMNS = (*DETECTION_COLUMNS, "reason")
@@ -31,7 +32,7 @@ def write_detections(path: Path, table: Sequence[Candidate], affine: NDArray[np.
 
     `x y z`: centre in scanner mm (RAS+). `i j k`: the scan's voxel there, from 0, by the scan's
     `affine`. `equivalent_diameter_mm`: of the sphere of equal volume. `edge_distance_mm`: from
-    the centre to the brain's edge.
+    the centre to the brain's edge. `probability`: of steps 1 and 2 together.
     """
     rows = [_row(candidate, affine) for candidate in table if candidate.kept]
     write_table(path, rows, DETECTION_COLUMNS)
@@ -79,6 +80,7 @@ def _candidate(row: dict[str, str], path: Path) -> Candidate:
         return number(row, column, path)
 
     edge_mm = optional_number(row, "edge_distance_mm", path)
+    student = optional_number(row, "student_probability", path)
     return Candidate(
         index=int(value("index")),
         xyz_mm=(value("x"), value("y"), value("z")),
@@ -87,6 +89,7 @@ def _candidate(row: dict[str, str], path: Path) -> Candidate:
         elongation=value("elongation"),
         edge_mm=math.inf if edge_mm is None else edge_mm,
         detector_probability=value("detector_probability"),
-        student_probability=optional_number(row, "student_probability", path),
+        student_probability=student,
+        joint_probability=None if student is None else value("probability"),
         reason="" if row.get("reason", MISSING) == MISSING else row["reason"],
     )

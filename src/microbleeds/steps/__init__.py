@@ -20,6 +20,7 @@ class Candidate:
     edge_mm: float  # distance from the centre to the brain's edge
     detector_probability: float  # the highest in the candidate
     student_probability: float | None = None
+    joint_probability: float | None = None  # of both, as the model weighs them
     reason: str = ""  # why it was dropped; empty while it is kept
 
     @property
@@ -30,9 +31,9 @@ class Candidate:
     @property
     def probability(self) -> float:
         """Of the last step that gave one."""
-        if self.student_probability is None:
+        if self.joint_probability is None:
             return self.detector_probability
-        return self.student_probability
+        return self.joint_probability
 
 
 @dataclass(frozen=True)

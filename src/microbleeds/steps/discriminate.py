@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
 from microbleeds.prepare.grid import Grid
 from microbleeds.settings import DiscriminateSettings
@@ -63,7 +64,7 @@ def discriminate(
     student: PatchClassifier,
     settings: DiscriminateSettings,
 ) -> Candidates:
-    """Candidates with the student's probability, the improbable ones dropped with a reason.
+    """Candidates with the student's and the joint probability, improbable ones dropped.
 
     channels: (C, X, Y, Z) on `grid`, as the student was trained. The probability is compared with
     a threshold, so that the operating point can be chosen; the published code took the larger of
@@ -80,18 +81,37 @@ def discriminate(
             settings.patch_spacing_mm,
         )
         probabilities = student.run(patches)[:, 1]
+        before = np.array([row.detector_probability for row in rows])
+        joint = joint_probability(before, probabilities, settings.detector_weight)
         rated += [
-            replace(row, student_probability=float(probability))
-            for row, probability in zip(rows, probabilities, strict=True)
+            replace(row, student_probability=float(student), joint_probability=float(both))
+            for row, student, both in zip(rows, probabilities, joint, strict=True)
         ]
     return replace(candidates, table=drop_improbable(rated, settings.threshold))
 
 
+def joint_probability(
+    detector: NDArray[Any], student: NDArray[Any], weight: float
+) -> NDArray[np.float64]:
+    """Of the probabilities of steps 1 and 2, (N,) each: the weighted mean of their log odds.
+
+    weight: of the detector; 0 is the published rule, where the student alone decides.
+    """
+    odds = [_log_odds(detector), _log_odds(student)]
+    joint: NDArray[np.float64] = expit(weight * odds[0] + (1 - weight) * odds[1])
+    return joint
+
+
+def _log_odds(probability: NDArray[Any]) -> NDArray[np.float64]:
+    odds: NDArray[np.float64] = logit(np.clip(np.asarray(probability, np.float64), 1e-6, 1 - 1e-6))
+    return odds
+
+
 def drop_improbable(table: Sequence[Candidate], threshold: float) -> tuple[Candidate, ...]:
-    """The table with a reason for every candidate that the student rates below `threshold`."""
+    """The table with a reason for every candidate that step 2 rated below `threshold`."""
     return tuple(
-        replace(row, reason=f"step 2: probability {row.student_probability:.3f} < {threshold:g}")
-        if row.kept and row.student_probability is not None and row.student_probability < threshold
+        replace(row, reason=f"step 2: probability {row.joint_probability:.3f} < {threshold:g}")
+        if row.kept and row.joint_probability is not None and row.joint_probability < threshold
         else row
         for row in table
     )

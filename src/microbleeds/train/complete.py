@@ -74,6 +74,7 @@ def fine_tune(
     if (model / CARD).is_file():
         card = read_card(model)
         recipe = replace(recipe, prepare=card.prepare, patch_spacing_mm=card.patch_spacing_mm)
+        recipe = replace(recipe, detector_weight=card.detector_weight)
     return train_all(rows, out, recipe, work, Start(model, frozen))
 
 
@@ -126,6 +127,7 @@ def _card(
         channels=cast("tuple[Channel, ...]", get_args(Channel)[: recipe.network.in_channels]),
         prepare=recipe.prepare,
         patch_spacing_mm=recipe.patch_spacing_mm,
+        detector_weight=recipe.detector_weight,
         operating_points=operating_points(points, recipe.candidate_threshold),
         networks=recipe.network,
         training={

@@ -19,7 +19,7 @@ from microbleeds.models.networks import Detector, Student, Teacher
 from microbleeds.settings import CandidateSettings
 from microbleeds.steps import Candidates
 from microbleeds.steps.candidates import find_candidates
-from microbleeds.steps.discriminate import extract_patches
+from microbleeds.steps.discriminate import extract_patches, joint_probability
 from microbleeds.train.cases import Case
 from microbleeds.train.settings import Recipe
 
@@ -72,7 +72,7 @@ def found(case: Case, candidates: Candidates) -> Found:
 
 
 def rated(network: Teacher | Student, case: Case, seen: Found, recipe: Recipe) -> Found:
-    """The candidates with the network's patch probability as their confidence."""
+    """The candidates with the joint probability of detector and network as their confidence."""
     device = next(network.parameters()).device
     confidence = np.zeros(len(seen.xyz_mm))
     for first in range(0, len(confidence), _BATCH):
@@ -87,7 +87,8 @@ def rated(network: Teacher | Student, case: Case, seen: Found, recipe: Recipe) -
         with torch.inference_mode():
             logits = patch_logits(network, torch.from_numpy(patches).to(device))
             confidence[part] = torch.softmax(logits, dim=1)[:, 1].cpu().numpy()
-    return replace(seen, confidence=confidence)
+    joint = joint_probability(seen.confidence, confidence, recipe.detector_weight)
+    return replace(seen, confidence=joint)
 
 
 def patch_logits(network: Teacher | Student, patches: Tensor) -> Tensor:

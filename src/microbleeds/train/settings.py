@@ -23,6 +23,7 @@ class Recipe:
     validation_cases: at most so many images of them are looked at, to save time.
     candidate_threshold: from which probability step 1's voxels become examples for step 2.
     smallest_mm3, faintest, mask_error_mm: see `CaseSettings`.
+    detector_weight: of step 1 in the probability that step 2 gives.
     alpha, temperature: of distillation. split_seed: of the choice of validation subjects; initial
     weights and draws come from the seeds of the three trainings.
     """
@@ -49,6 +50,7 @@ class Recipe:
     smallest_mm3: float = 0.0
     faintest: float = 0.0
     mask_error_mm: tuple[float, float] = (0.0, 0.0)
+    detector_weight: float = 0.0
     alpha: float = 0.6
     temperature: float = 4.0
     split_seed: int = 0
@@ -60,7 +62,9 @@ class Recipe:
 
 
 #: What the shipped weights are trained with. 2.5 mm3 is the published least volume of step 3.
-SLIM_RECIPE = Recipe(smallest_mm3=2.5, faintest=0.075, mask_error_mm=(-1.5, 2.5))
+SLIM_RECIPE = Recipe(
+    smallest_mm3=2.5, faintest=0.075, mask_error_mm=(-1.5, 2.5), detector_weight=0.5
+)
 _PUBLISHED_TRAINING = TrainSettings(schedule="step", warmup=0, batch=8)
 
 #: Sundaresan et al. 2023: width 64, 48³ and 24³ voxel patches of the scan's own grid.
