@@ -30,6 +30,7 @@ class PrepareSettings:
 class CandidateSettings:
     """Step 1: probability map to candidates.
 
+    A candidate is what reaches `threshold` or the part `reach` of its peak, whichever is less.
     Touching bleeds are told apart when their peaks are `peak_distance_mm` apart or more, with a
     fall in probability of `valley` or more between them.
     """
@@ -37,6 +38,7 @@ class CandidateSettings:
     threshold: float = 0.2
     peak_distance_mm: float = 2.0
     valley: float = 0.1
+    reach: float = 0.5
 
 
 @dataclass(frozen=True)

@@ -29,10 +29,9 @@ def test_some_places_are_wider_and_others_narrower_and_the_seed_decides():
     moved = [imperfect_mask(whole, SPACING, (0, 0), np.random.default_rng(s)) for s in (1, 1, 2, 3)]
     assert np.array_equal(moved[0], moved[1]) and not np.array_equal(moved[0], moved[2])
     shell = 4 * np.pi * RADIUS_MM**2 * PATCH_SD_MM / SPACING.prod()  # voxels, one sd thick
-    wider = [(mask & ~whole).sum() / shell for mask in moved]
-    narrower = [(whole & ~mask).sum() / shell for mask in moved]
-    assert min(wider) > 0.01 and 0.2 < max(wider) < 1.5
-    assert min(narrower) > 0.01 and 0.2 < max(narrower) < 1.5
+    for mask in moved:  # of a normal distribution 0.4 sd lie on each side, in thick slices less
+        assert 0.05 < (mask & ~whole).sum() / shell < 0.4
+        assert 0.05 < (whole & ~mask).sum() / shell < 0.4
 
 
 def test_an_empty_mask_stays_empty():

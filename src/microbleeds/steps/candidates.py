@@ -21,8 +21,8 @@ def find_candidates(
 ) -> Candidates:
     """Peaks of the brain at or above the threshold, touching bleeds told apart.
 
-    A candidate is the connected voxels around its peak that reach the threshold or half the peak,
-    whichever is less: its size must not shrink to nothing when the threshold comes near the peak.
+    A candidate is the connected voxels around its peak that reach the threshold or a part of the
+    peak, whichever is less: its size must not shrink to nothing when the two come near each other.
     probability: of a microbleed, (X, Y, Z) on `prepared.grid`.
     """
     grid = prepared.grid
@@ -53,7 +53,8 @@ def _single_bleeds(
     probability: NDArray[np.float32], spacing: NDArray[np.float64], settings: CandidateSettings
 ) -> Iterator[NDArray[np.int_]]:
     """The voxels (N, 3) of every candidate."""
-    components, count = ndimage.label(probability >= settings.threshold / 2, NEIGHBOURS)
+    lowest = settings.reach * settings.threshold
+    components, count = ndimage.label(probability >= lowest, NEIGHBOURS)
     heights = ndimage.maximum(probability, components, range(1, count + 1))
     for number, box in enumerate(ndimage.find_objects(components), start=1):
         if heights[number - 1] < settings.threshold:
@@ -61,17 +62,17 @@ def _single_bleeds(
         component = np.where(components[box] == number, probability[box], np.float32(0))
         parts = split_touching(component, spacing, settings)
         for part in range(1, int(parts.max()) + 1):
-            body = _body(np.where(parts == part, component, 0), settings.threshold)
+            body = _body(np.where(parts == part, component, 0), settings)
             if body.any():
                 yield np.argwhere(body) + [cut.start for cut in box]
 
 
-def _body(part: NDArray[np.float32], threshold: float) -> NDArray[np.bool_]:
+def _body(part: NDArray[np.float32], settings: CandidateSettings) -> NDArray[np.bool_]:
     """The voxels of a part that belong to its peak; none where the peak is too low."""
     peak = float(part.max())
-    if peak < threshold:
+    if peak < settings.threshold:
         return np.zeros(part.shape, bool)
-    pieces, _ = ndimage.label(part >= min(threshold, peak / 2), NEIGHBOURS)
+    pieces, _ = ndimage.label(part >= min(settings.threshold, settings.reach * peak), NEIGHBOURS)
     body: NDArray[np.bool_] = pieces == pieces[np.unravel_index(part.argmax(), part.shape)]
     return body
 

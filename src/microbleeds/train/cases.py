@@ -185,7 +185,7 @@ def _prepare(row: Row, settings: CaseSettings, folder: Path) -> None:
     mask = read_mask(row.mask, scan) if row.mask else _computed_mask(scan)
     place = _place(row, settings, folder)
     if settings.mask_error_mm != (0.0, 0.0):
-        rng = np.random.default_rng(list(place.name.encode()))
+        rng = np.random.default_rng(list(row.image.name.encode()))  # wherever the file lies
         mask = imperfect_mask(mask, scan.spacing, settings.mask_error_mm, rng)
     prepared = prepare(scan, mask, settings.prepare)
     on_grid = labels_on_grid(labels, scan, prepared.grid) * prepared.brain

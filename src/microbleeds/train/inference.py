@@ -60,7 +60,9 @@ def case_candidates(engine: Engine, case: Case, threshold: float) -> Candidates:
     channels = np.asarray(case.channels[: engine.config.in_channels], np.float32)
     probability = predict_volume(engine, channels)
     most = float(np.quantile(probability[case.brain], 1 - _MOST_OF_BRAIN))
-    settings = CandidateSettings(threshold=max(threshold, most))
+    settings = CandidateSettings(threshold=threshold)
+    if most > threshold:  # half of a peak would be everywhere
+        settings = CandidateSettings(threshold=most, reach=1.0)
     return find_candidates(probability, case.prepared, settings)
 
 

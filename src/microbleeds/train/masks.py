@@ -23,12 +23,15 @@ def imperfect_mask(
 
     In places a little more, in others less, as brain extraction errs. spacing: (3,) mm.
     """
+    if not mask.any():
+        return mask
     steps = np.maximum(1, np.round(COARSE_MM / spacing)).astype(int)
     coarse = mask[tuple(slice(None, None, step) for step in steps)]
     size = spacing * steps
     inside = ndimage.distance_transform_edt(coarse, size)
     outside = ndimage.distance_transform_edt(~coarse, size)
     patches = ndimage.gaussian_filter(rng.normal(size=coarse.shape), PATCH_MM / size)
+    patches -= patches.mean()  # in a small volume all of it is one patch
     patches *= PATCH_SD_MM / max(float(patches.std()), 1e-9)
     depth: NDArray[np.float32] = (inside - outside + patches).astype(np.float32)
     for axis, (step, length) in enumerate(zip(steps, mask.shape, strict=True)):
