@@ -167,3 +167,22 @@ def test_shipped_network_finds_no_brain_in_noise(phantom):
     noise = np.abs(np.random.default_rng(0).normal(0, 5, scan.voxels.shape)).astype(np.float32)
     with pytest.raises(UserError, match="no brain"):
         brain_mask(replace(scan, voxels=noise), load_brain(threads=1))
+
+
+class Unsure(Bright):
+    """In place of the network: sure of what is brightest, half sure of what is less bright."""
+
+    def run(self, batch):
+        image = batch[:, :1]
+        brain = np.where(image > 0.8, 0.95, np.where(image > 0.3, 0.45, 0.0)).astype(np.float32)
+        return np.concatenate([1 - brain, brain], axis=1)
+
+
+@pytest.mark.parametrize(("rim_mm", "kept"), [(70.0, 70.0), (82.0, 60.0)])
+def test_a_mask_larger_than_any_brain_is_cut_at_a_higher_probability(rim_mm, kept):
+    # balls of 70 and 82 mm hold 1437 and 2310 cm3
+    scan, distance = ball_scan((90, 90, 90), rotated((2.5, 2.5, 2.5)), radius=60.0)
+    voxels = np.where((distance > 60) & (distance <= rim_mm), 55, scan.voxels).astype(np.float32)
+    mask = brain_mask(replace(scan, voxels=voxels), Unsure())
+    radius = np.cbrt(mask.sum() * 2.5**3 * 3 / (4 * np.pi))
+    assert radius == pytest.approx(kept, abs=1.5)

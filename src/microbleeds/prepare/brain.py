@@ -21,9 +21,10 @@ if TYPE_CHECKING:  # scan.py reads the contrast with a module of this package
     from microbleeds.scan import Scan
 
 SPACING_MM = 2.5
-PROBABILITY = (
-    0.4  # from which a voxel is brain: a rim too narrow costs microbleeds, a wide one none
-)
+# From which probability a voxel is brain: a rim too narrow costs microbleeds, so the lowest that
+# gives no more than a skull can hold.
+PROBABILITIES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+LARGEST_BRAIN_CM3 = 1900.0
 _SMALLEST_CM3 = 200.0  # of a whole brain
 _LARGEST_CM3 = 2400.0  # no skull holds more: noise that looked like brain everywhere
 _LEAST_CORRELATION = 0.3  # of neighbouring voxels; heads have 0.8 and more
@@ -44,9 +45,9 @@ def brain_mask(scan: Scan, engine: Engine) -> NDArray[np.bool_]:
     affine[:3, 3] += affine[:3, :3] @ [side.start for side in box]
     grid = isotropic_grid(voxels.shape, affine, engine.config.stride)
     image = unit_scale(to_grid(voxels, affine, grid, order=1))
-    probability = _one_piece(predict_volume(engine, image[None]))
+    probability, level = _one_piece(predict_volume(engine, image[None]))
     own = Grid((voxels.shape[0], voxels.shape[1], voxels.shape[2]), affine)
-    found = to_grid(probability, grid.affine, own, order=1) > PROBABILITY
+    found = to_grid(probability, grid.affine, own, order=1) > level
     mask[box] = found & ndimage.binary_fill_holes(voxels != 0)
     voxel_cm3 = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
     volume = float(mask.sum()) * voxel_cm3
@@ -115,15 +116,18 @@ def isotropic_grid(
     return Grid((x, y, z), matrix)
 
 
-def _one_piece(probability: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Other parts than the largest set to 0, holes in it to 1."""
-    parts, count = ndimage.label(probability > PROBABILITY)
-    if count == 0:
-        return np.zeros_like(probability)
-    largest = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
-    filled = ndimage.binary_fill_holes(largest)
+def _one_piece(probability: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
+    """Other parts than the largest set to 0, holes in it to 1; and the probability to cut at."""
+    for level in PROBABILITIES:
+        parts, count = ndimage.label(probability > level)
+        if count == 0:
+            return np.zeros_like(probability), level
+        largest = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
+        filled = ndimage.binary_fill_holes(largest)
+        if filled.sum() * SPACING_MM**3 <= 1000 * LARGEST_BRAIN_CM3:
+            break
     probability = np.where((parts > 0) & ~largest, 0, probability)
-    return np.where(filled & ~largest, 1, probability).astype(np.float32)
+    return np.where(filled & ~largest, 1, probability).astype(np.float32), level
 
 
 def _no_brain(scan: Scan, volume: float) -> UserError:
