@@ -39,7 +39,17 @@ def predictions(tmp_path):
         save(paths.mask, (image(voxels) > 0).astype(np.uint8))
         save(paths.brain, np.ones((30, 30, 8), np.uint8))
         rows = [
-            Candidate(n, tuple((AFFINE @ (i + 0.5, j + 0.5, k, 1))[:3]), 3, 2, 0, 9, 0.9, 1 - n / 4)
+            Candidate(
+                n,
+                tuple((AFFINE @ (i + 0.5, j + 0.5, k, 1))[:3]),
+                3,
+                2,
+                0,
+                9,
+                0.9,
+                1 - n / 4,
+                1 - n / 4,
+            )
             for n, (i, j, k) in enumerate(voxels, start=1)
         ]
         write_detections(paths.table, rows, AFFINE)
