@@ -73,8 +73,12 @@ def fine_tune(
     recipe = replace(recipe, network=read_config(model))
     if (model / CARD).is_file():
         card = read_card(model)
-        recipe = replace(recipe, prepare=card.prepare, patch_spacing_mm=card.patch_spacing_mm)
-        recipe = replace(recipe, detector_weight=card.detector_weight)
+        recipe = replace(
+            recipe,
+            prepare=card.prepare,
+            patch_spacing_mm=card.patch_spacing_mm,
+            detector_weight=card.detector_weight,
+        )
     return train_all(rows, out, recipe, work, Start(model, frozen))
 
 
