@@ -1,9 +1,10 @@
 import pytest
 import torch
+from torch import nn
 
 from microbleeds.models.config import PUBLISHED, NetworkConfig
 from microbleeds.models.initialise import initialise
-from microbleeds.models.networks import Detector
+from microbleeds.models.networks import Detector, Student
 
 
 @pytest.mark.parametrize(
@@ -15,12 +16,27 @@ from microbleeds.models.networks import Detector
         ({"widths": (8, 16)}, "2 widths need 1 pools"),
         ({"pools": ((2, 2, 1), (3, 2, 2), (2, 2, 2))}, "1 or 2"),
         ({"pools": ((2, 2), (2, 2), (2, 2))}, "1 or 2"),
+        ({"student_widths": (8, 16)}, "2 widths need 1 pools"),
+        ({"student_widths": (8, 0, 8, 8)}, "must be > 0"),
         ({"patch_shape": (32, 32, 3)}, "smaller than the stride"),
     ],
 )
 def test_impossible_networks_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         NetworkConfig(**arguments)
+
+
+def test_the_student_may_be_wider_than_the_detector():
+    config = NetworkConfig(2, (2, 3), ((2, 2, 1),), (8, 8, 4), student_widths=(4, 6))
+    assert _outputs(Detector(config))[:2] == [3, 2]  # the 1x1x1 convolution at the start, level 1
+    student = Student(config)
+    assert _outputs(student)[:2] == [3, 4]
+    assert student.config == NetworkConfig(2, (4, 6), ((2, 2, 1),), (8, 8, 4))
+    assert student.eval()(torch.zeros(1, 2, 8, 8, 4)).shape == (1, 2)
+
+
+def _outputs(network):
+    return [layer.out_channels for layer in network.modules() if isinstance(layer, nn.Conv3d)]
 
 
 def test_strides():

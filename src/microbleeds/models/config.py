@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Triple = tuple[int, int, int]
 
@@ -14,6 +14,8 @@ class NetworkConfig:
     in_channels: input channels. widths: feature channels per level, finest first.
     pools: pooling between consecutive levels per axis, each 1 or 2; one fewer than widths.
     patch_shape: voxels of the candidate patch that the classifier sees.
+    student_widths: of the student, where it is wider or slimmer than the other two; it sees few
+    small patches instead of a whole brain. Empty: the same.
     Raises ValueError when the numbers do not describe a network.
     """
 
@@ -21,6 +23,7 @@ class NetworkConfig:
     widths: tuple[int, ...] = (16, 32, 64, 64)
     pools: tuple[Triple, ...] = ((2, 2, 1), (2, 2, 2), (2, 2, 2))
     patch_shape: Triple = (32, 32, 16)
+    student_widths: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the numbers, so that a bad card fails here and not inside a network."""
@@ -30,8 +33,15 @@ class NetworkConfig:
             raise ValueError(f"{len(self.widths)} widths need {len(self.widths) - 1} pools")
         if any(len(pool) != 3 or not set(pool) <= {1, 2} for pool in self.pools):
             raise ValueError(f"pools {self.pools} must be three numbers each, 1 or 2")
+        if self.student_widths:
+            self.student  # noqa: B018  its widths are checked by making it
         if len(self.patch_shape) != 3 or min(self.bottleneck_shape) < 1:
             raise ValueError(f"patch {self.patch_shape} is smaller than the stride {self.stride}")
+
+    @property
+    def student(self) -> NetworkConfig:
+        """The numbers of the student alone."""
+        return replace(self, widths=self.student_widths or self.widths, student_widths=())
 
     @property
     def strides(self) -> tuple[Triple, ...]:

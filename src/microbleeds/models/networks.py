@@ -68,8 +68,8 @@ class Student(Encoder):
 
     def __init__(self, config: NetworkConfig) -> None:
         """Encoder and classifier for one configuration."""
-        super().__init__(config)
-        add_classifier(self, config, prefix="class")
+        super().__init__(config.student)
+        add_classifier(self, config.student, prefix="class")
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of look-alike and microbleed."""
