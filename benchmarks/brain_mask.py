@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from microbleeds.models.card import read_card
-from microbleeds.models.engine import Engine, predict_volume
+from microbleeds.models.engine import Engine
 from microbleeds.models.zoo import WEIGHTS
-from microbleeds.prepare.brain import brain_mask
+from microbleeds.prepare.brain import PROBABILITIES, brain_mask, brain_probability
 from microbleeds.scan import read_mask, read_scan
 from microbleeds.simulate.contrast import random_head
 from microbleeds.simulate.heads import read_head
@@ -57,7 +57,7 @@ def held_out_maps(folder: Path, engine: Engine) -> None:
         for draw in range(DRAWS):
             rng = np.random.default_rng([number, draw])
             image, mask = random_head(head, (80, 96, 80), rng)
-            scores.append(dice(predict_volume(engine, image[None]) > 0.5, mask))
+            scores.append(dice(brain_probability(image, engine) > PROBABILITIES[0], mask))
         print(f"{number:<4}  {np.median(scores):.3f} {min(scores):.3f}")
 
 

@@ -8,7 +8,12 @@ from scipy import ndimage
 from microbleeds.errors import UserError
 from microbleeds.models.config import NetworkConfig
 from microbleeds.models.zoo import load_brain
-from microbleeds.prepare.brain import brain_mask, isotropic_grid, unit_scale
+from microbleeds.prepare.brain import (
+    brain_mask,
+    brain_probability,
+    isotropic_grid,
+    unit_scale,
+)
 from microbleeds.scan import Scan
 
 T2STAR = {2: 50, 41: 50, 3: 60, 42: 60, 4: 110, 43: 110, 8: 58, 47: 58, 16: 48, 24: 105,
@@ -45,6 +50,21 @@ def ball_scan(shape, affine, radius=45.0, value=100.0, background=10.0):
 
 def dice(a, b):
     return 2 * (a & b).sum() / (a.sum() + b.sum())
+
+
+def test_probability_is_a_mean_over_views_that_lie_on_one_another():
+    image = np.random.default_rng(0).random((8, 6, 4), np.float32)
+    assert np.array_equal(brain_probability(image, Bright()), image > 0.5)
+    views = []
+
+    class Watched(Bright):
+        def run(self, batch):
+            views.append(batch[0, 0])
+            return super().run(batch)
+
+    brain_probability(image, Watched())
+    assert np.array_equal(views[1], views[0][::-1])
+    assert np.array_equal(views[2], np.pad(views[0], 8))
 
 
 def test_scale_ignores_zeros_and_outliers():

@@ -21,10 +21,10 @@ if TYPE_CHECKING:  # scan.py reads the contrast with a module of this package
     from microbleeds.scan import Scan
 
 SPACING_MM = 2.5
-# From which probability a voxel is brain: a rim too narrow costs microbleeds, so the lowest that
-# gives no more than a skull can hold.
-PROBABILITIES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+# From which probability a voxel is brain: the lowest that gives no more than a skull can hold.
+PROBABILITIES = (0.5, 0.6, 0.7, 0.8, 0.9)
 LARGEST_BRAIN_CM3 = 1900.0
+_RIM = 8  # voxels
 _SMALLEST_CM3 = 200.0  # of a whole brain
 _LARGEST_CM3 = 2400.0  # no skull holds more: noise that looked like brain everywhere
 _LEAST_CORRELATION = 0.3  # of neighbouring voxels; heads have 0.8 and more
@@ -45,7 +45,7 @@ def brain_mask(scan: Scan, engine: Engine) -> NDArray[np.bool_]:
     affine[:3, 3] += affine[:3, :3] @ [side.start for side in box]
     grid = isotropic_grid(voxels.shape, affine, engine.config.stride)
     image = unit_scale(to_grid(voxels, affine, grid, order=1))
-    probability, level = _one_piece(predict_volume(engine, image[None]))
+    probability, level = _one_piece(brain_probability(image, engine))
     own = Grid((voxels.shape[0], voxels.shape[1], voxels.shape[2]), affine)
     found = to_grid(probability, grid.affine, own, order=1) > level
     mask[box] = found & ndimage.binary_fill_holes(voxels != 0)
@@ -55,6 +55,23 @@ def brain_mask(scan: Scan, engine: Engine) -> NDArray[np.bool_]:
     if not smallest <= volume <= _LARGEST_CM3:
         raise _no_brain(scan, volume)
     return mask
+
+
+def brain_probability(image: NDArray[np.float32], engine: Engine) -> NDArray[np.float32]:
+    """How probably each voxel of a scaled image is brain, (X, Y, Z) on the 2.5 mm grid.
+
+    The mean of three answers: for the image, for its left-right mirror, and for the image in a rim
+    of nothing. Where the field of view cuts through the head, the network errs to one side when
+    the array ends there, as in a tight slab, and to the other when emptiness follows.
+    """
+    inner = tuple(slice(_RIM, _RIM + size) for size in image.shape)
+    answers = (
+        predict_volume(engine, image[None]),
+        predict_volume(engine, image[None, ::-1])[::-1],
+        predict_volume(engine, np.pad(image, _RIM)[None])[inner],
+    )
+    mean: NDArray[np.float32] = np.mean(answers, axis=0, dtype=np.float32)
+    return mean
 
 
 def unit_scale(image: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -10,6 +10,13 @@ from microbleeds.simulate import anatomy as an
 from microbleeds.simulate.deform import stretch
 from microbleeds.simulate.vessels import Tubes, join, walk
 
+# Radius in mm of the veins within the brain, median and spread of its logarithm: deep medullary
+# veins measure 0.2-0.3 mm across (Chen et al. 2016, Acta Anatomica Sinica 47:796, SWI at 3 T).
+# Wider ones would look like microbleeds wherever they cross a slice.
+MEDULLARY_RADIUS = (0.12, 0.3)
+CORTICAL_RADIUS = (0.10, 0.35)
+STRIATE_RADIUS = (0.13, 0.35)
+
 
 def veins(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
     """Sulcal veins with branches, medullary, subependymal and striate veins, the sagittal sinus.
@@ -29,11 +36,11 @@ def veins(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
 
 
 def arteries(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
-    """Arteries in the cisterns and fissures: deep CSF, away from the convexity."""
+    """Arteries in the cisterns and fissures, in some heads far out into the sulci as well."""
     wet = _wetness(labels, 1.5)
     depth = _wide_blur(an.select(labels, (*an.TISSUE, *an.CSF, an.FALX, *an.VENTRICLES)), 8.0)
-    deep = _fluid(labels) & (depth > rng.uniform(0.65, 0.85))
-    starts = _starts(deep, int(rng.uniform(40, 220)), rng)
+    deep = _fluid(labels) & (depth > rng.uniform(0.4, 0.85))
+    starts = _starts(deep, int(rng.uniform(40, 300)), rng)
     n = len(starts)
     return walk(
         starts, rng.normal(size=(n, 3)), rng.uniform(8, 45, n), rng.uniform(0.35, 1.4, n), wet, rng
@@ -78,7 +85,7 @@ def _medullary(labels: NDArray[np.int16], amount: float, rng: np.random.Generato
     starts = _starts(near, int(170 * amount), rng)
     n = len(starts)
     return walk(
-        starts, _gradient_at(inner, starts), rng.uniform(5, 25, n), rng.uniform(0.08, 0.4, n),
+        starts, _gradient_at(inner, starts), rng.uniform(5, 25, n), _radii(MEDULLARY_RADIUS, n, rng),
         inner * 20, rng, wander=0.06,
     )  # fmt: skip
 
@@ -91,7 +98,7 @@ def _cortical(
     starts = _starts(junction, int(150 * amount), rng)
     n = len(starts)
     return walk(
-        starts, -_gradient_at(wet, starts), rng.uniform(3, 15, n), rng.uniform(0.1, 0.4, n),
+        starts, -_gradient_at(wet, starts), rng.uniform(3, 15, n), _radii(CORTICAL_RADIUS, n, rng),
         None, rng, wander=0.06,
     )  # fmt: skip
 
@@ -116,8 +123,8 @@ def _striate(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
     n = len(starts)
     upward = np.array([0, 0, 2])
     return walk(
-        starts, rng.normal(size=(n, 3)) + upward, rng.uniform(3, 15, n), rng.uniform(0.08, 0.3, n),
-        None, rng,
+        starts, rng.normal(size=(n, 3)) + upward, rng.uniform(3, 15, n),
+        _radii(STRIATE_RADIUS, n, rng), None, rng,
     )  # fmt: skip
 
 
@@ -129,6 +136,13 @@ def _sinus(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
     points = points[points[:, 2] > np.median(points[:, 2])] if len(points) else points
     radius = rng.uniform(1.2, 3.0)
     return Tubes(points.astype(np.float32), np.full(len(points), radius, np.float32))
+
+
+def _radii(
+    median_and_spread: tuple[float, float], count: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    median, spread = median_and_spread
+    return median * rng.lognormal(0, spread, count)
 
 
 def _cortex(labels: NDArray[np.int16]) -> NDArray[np.bool_]:
