@@ -194,7 +194,7 @@ class Unsure(Bright):
 
     def run(self, batch):
         image = batch[:, :1]
-        brain = np.where(image > 0.8, 0.95, np.where(image > 0.3, 0.45, 0.0)).astype(np.float32)
+        brain = np.where(image > 0.8, 0.95, np.where(image > 0.3, 0.55, 0.0)).astype(np.float32)
         return np.concatenate([1 - brain, brain], axis=1)
 
 

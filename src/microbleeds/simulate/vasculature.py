@@ -85,8 +85,8 @@ def _medullary(labels: NDArray[np.int16], amount: float, rng: np.random.Generato
     starts = _starts(near, int(170 * amount), rng)
     n = len(starts)
     return walk(
-        starts, _gradient_at(inner, starts), rng.uniform(5, 25, n), _radii(MEDULLARY_RADIUS, n, rng),
-        inner * 20, rng, wander=0.06,
+        starts, _gradient_at(inner, starts), rng.uniform(5, 25, n),
+        _radii(MEDULLARY_RADIUS, n, rng), inner * 20, rng, wander=0.06,
     )  # fmt: skip
 
 
