@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from microbleeds.errors import UserError
-from microbleeds.evaluate.froc import Froc
 from microbleeds.models.zoo import load_models
-from microbleeds.train.complete import fine_tune, operating_points, train_all
+from microbleeds.train.complete import fine_tune, train_all
 from microbleeds.train.store import load_network
 
 
@@ -46,17 +45,3 @@ def test_time_limit_stops_before_the_next_network(rows, recipe, work, tmp_path):
     assert train_all(rows, tmp_path, recipe, replace(work, time_limit_s=0.0)) is None
     assert (tmp_path / "detector" / "checkpoint.pt").exists()
     assert not (tmp_path / "teacher").exists()
-
-
-def test_operating_points_keep_to_their_false_positives():
-    curve = Froc(
-        np.array([np.inf, 0.9, 0.7, 0.4, 0.2]),
-        np.array([0.0, 0.2, 1.0, 3.0, 9.0]),
-        np.array([0.0, 0.5, 0.7, 0.8, 1.0]),
-    )
-    points = operating_points(curve, 0.1)
-    thresholds = {name: point.student for name, point in points.items()}
-    assert thresholds == {"sensitive": 0.4, "balanced": 0.7, "precise": 0.9}
-    assert {point.detector for point in points.values()} == {0.1}
-    nothing = Froc(np.array([np.inf]), np.array([0.0]), np.array([np.nan]))
-    assert all(0 < point.student < 1 for point in operating_points(nothing, 0.1).values())

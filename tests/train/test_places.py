@@ -74,6 +74,8 @@ def test_candidates_on_what_is_too_small_teach_nothing():
     np.testing.assert_allclose(places.negative[0], mm((20.5, 30.5, 8)))
     gaps = np.linalg.norm(places.negative - mm((40, 40, 8)), axis=1)
     assert gaps.min() > NEAR_MM
+    # and what was found there is neither a hit nor false when the detector is judged
+    np.testing.assert_allclose(places.found.xyz_mm, [mm((20.5, 30.5, 8))])
 
 
 def test_missed_microbleeds_and_empty_heads():

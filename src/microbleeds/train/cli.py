@@ -101,6 +101,38 @@ def train_all(
     _say(complete.train_all(rows, output, recipe, work) is not None, output / "model")
 
 
+@train_app.command("model")
+def model(
+    data: Annotated[Path, typer.Option(
+        help="CSV: image, label, contrast, mask, subject; images that no network learnt from")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Model folder to write")],
+    detector: Detector,
+    student: Annotated[Path, typer.Option(help="Folder that `train student` wrote")],
+    teacher: Annotated[Path | None, typer.Option(
+        help="Folder that `train teacher` wrote, for others to distil from")] = None,
+    description: Annotated[str, typer.Option(help="For the model card")] = "",
+    licence: Annotated[str, typer.Option(help="For the model card")] = "",
+) -> None:  # fmt: skip
+    """Put networks trained one by one into a model folder for `detect --model`.
+
+    The thresholds of the operating points come from running `detect` on the table's images.
+
+    Example: `microbleeds train model --data others.csv --detector detector --student student
+    -o model`
+    """
+    from microbleeds.console import extra
+
+    with extra("train"):
+        from microbleeds.train.assemble import About, assemble_model
+        from microbleeds.train.data import read_table
+    about = About()
+    about = replace(
+        about, description=description or about.description, licence=licence or about.licence
+    )
+    assemble_model(read_table(data), output, detector, student, teacher, about)
+    _say(True, output)
+
+
 @train_app.command("brain")
 def brain(
     data: Annotated[Path, typer.Option(help="CSV: anatomy (label map), or image and mask")],

@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import cast, get_args
+from typing import get_args
 
-from microbleeds import __version__
 from microbleeds.errors import UserError
-from microbleeds.evaluate.froc import Froc, threshold_at
-from microbleeds.models.card import CARD, Channel, ModelCard, Thresholds, read_card
-from microbleeds.models.export import write_model_folder
+from microbleeds.models.card import CARD, ModelCard, read_card
 from microbleeds.models.freeze import layers
-from microbleeds.models.networks import Student
-from microbleeds.settings import Contrast, OperatingPoint
-from microbleeds.train.data import Row
-from microbleeds.train.inference import RATES, curve, rated
-from microbleeds.train.recipes import (
-    load_cases,
-    places_of,
-    train_detector,
-    train_student,
-    train_teacher,
-)
+from microbleeds.settings import Contrast
+from microbleeds.train.assemble import About, write_model
+from microbleeds.train.data import Row, split_subjects
+from microbleeds.train.inference import RATES
+from microbleeds.train.recipes import train_detector, train_student, train_teacher
 from microbleeds.train.settings import Recipe, Start, Work
 from microbleeds.train.store import KINDS, Kind, Network, build, load_network, read_config
-
-#: False positives a scan, on the validation subjects, that each operating point allows.
-FALSE_POSITIVES: dict[OperatingPoint, float] = {"sensitive": 4.0, "balanced": 1.0, "precise": 0.25}
-_LOWEST, _HIGHEST = 0.05, 0.95  # few validation scans cannot tell thresholds beyond these
 
 
 def train_all(
@@ -53,9 +40,9 @@ def train_all(
     if not done.finished:
         return None
     networks: dict[str, Network] = {kind: load_network(kind, out / kind) for kind in KINDS}
-    points = _student_curve(rows, detector, cast(Student, networks["student"]), recipe, work)
-    card = _card(rows, out.name, recipe, points, best)
-    return write_model_folder(out / "model", card, networks)
+    _, held_out = split_subjects(rows, recipe.validation, recipe.split_seed)
+    few = held_out[: recipe.validation_cases]
+    return write_model(out / "model", networks, recipe, few, _about(rows, best))
 
 
 def fine_tune(
@@ -82,14 +69,6 @@ def fine_tune(
     return train_all(rows, out, recipe, work, Start(model, frozen))
 
 
-def operating_points(points: Froc, detector: float) -> dict[OperatingPoint, Thresholds]:
-    """Thresholds of the student that keep to `FALSE_POSITIVES`; step 1 passes all it found."""
-    return {
-        name: Thresholds(detector, min(max(threshold_at(points, rate), _LOWEST), _HIGHEST))
-        for name, rate in FALSE_POSITIVES.items()
-    }
-
-
 def _start_of(kind: Kind, recipe: Recipe, start: Start | None) -> Start | None:
     """What a network starts from: its own file and only those frozen layers that it has."""
     if start is None:
@@ -107,38 +86,14 @@ def _start_of(kind: Kind, recipe: Recipe, start: Start | None) -> Start | None:
     return Start(start.folder, tuple(name for name in start.frozen if name in known[kind]))
 
 
-def _student_curve(
-    rows: Sequence[Row], detector: Path, student: Student, recipe: Recipe, work: Work
-) -> Froc:
-    _, held_out = load_cases(rows, recipe, work)
-    places = places_of(detector, held_out, recipe, work)
-    return curve(
-        rated(student, case, place.found, recipe)
-        for case, place in zip(held_out, places, strict=True)
-    )
-
-
-def _card(
-    rows: Sequence[Row], name: str, recipe: Recipe, points: Froc, best: dict[str, float]
-) -> ModelCard:
+def _about(rows: Sequence[Row], best: dict[str, float]) -> About:
     known = get_args(Contrast)
     given = {row.contrast for row in rows}
-    return ModelCard(
-        name=name,
-        description="Trained with `microbleeds train all`.",
-        licence="not stated",
+    return About(
         contrasts=known if "auto" in given else tuple(c for c in known if c in given),
-        channels=cast("tuple[Channel, ...]", get_args(Channel)[: recipe.network.in_channels]),
-        prepare=recipe.prepare,
-        patch_spacing_mm=recipe.patch_spacing_mm,
-        detector_weight=recipe.detector_weight,
-        operating_points=operating_points(points, recipe.candidate_threshold),
-        networks=recipe.network,
         training={
-            "version": __version__,
             "images": len(rows),
             "subjects": len({row.subject for row in rows}),
             "validation": {f"mean TPR at {RATES} FP/scan, {kind}": v for kind, v in best.items()},
-            "recipe": asdict(recipe),
         },
     )

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from microbleeds.models.engine import Engine
-from microbleeds.models.zoo import load_brain, load_models
-from microbleeds.pipeline import detect
+from microbleeds.models.zoo import load_models
 from microbleeds.report.bids import OutputPaths, plan_outputs
 from microbleeds.report.files import write_json, write_table
 from microbleeds.report.results import write_results
-from microbleeds.scan import read_mask, read_scan
 from microbleeds.settings import OperatingPoint
 from microbleeds.train.complete import train_all
 from microbleeds.train.data import Row, folds
+from microbleeds.train.detection import detect_rows
 from microbleeds.train.settings import Recipe, Work
 
 DONE = "done.json"
@@ -73,12 +71,6 @@ def predict(
 ) -> None:
     """Detect in every row's image with a model folder, in the row's mask where it has one."""
     models = load_models(model)
-    brain_engine: Engine | None = None
-    for row in rows:
-        scan = read_scan(row.image, row.contrast)
-        mask = read_mask(row.mask, scan) if row.mask else None
-        if mask is None and brain_engine is None:
-            brain_engine = load_brain()
+    for row, scan, found in detect_rows(rows, models, models.card.settings(point)):
         paths[row.image].mask.parent.mkdir(parents=True, exist_ok=True)
-        found = detect(scan, models, brain_engine, models.card.settings(point), mask)
         write_results(scan, row.image, found, models, paths[row.image])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from microbleeds.train.inference import Found, case_candidates, found
 from microbleeds.train.loop import Batch
 from microbleeds.train.sampling import brain_voxel, cut
 
+PLACES_FORMAT = 2  # of the kept files; raise it when `sort_places` changes what it returns
 NEAR_MM = 2.0  # a candidate this near to a microbleed shows it
 CLEAR_MM = 6.0  # elsewhere in the brain must be this far from every microbleed
 _ELSEWHERE = 20  # such places a case
@@ -120,18 +121,19 @@ def sort_places(case: Case, candidates: Candidates) -> Places:
     """Candidates on or near a true microbleed, with all true centres, against the rest.
 
     No place is both: what is within `NEAR_MM` of a labelled voxel is never a look-alike. Nothing is
-    learnt at those that are unrated.
+    learnt at those that are unrated, and what was found there counts neither way.
     """
     seen = found(case, candidates)
     labels = np.asarray(case.labels)
     positive = _touched(case, candidates, seen, (labels > 0) & (labels != UNRATED))
     labelled = positive | _touched(case, candidates, seen, labels == UNRATED)
+    rated = positive | ~labelled
     elsewhere = _elsewhere(case)
     distance = _distances(case, labels > 0, elsewhere)
     return Places(
         np.concatenate([case.centres_mm, seen.xyz_mm[positive]]),
         np.concatenate([seen.xyz_mm[~labelled], elsewhere[distance > CLEAR_MM]]),
-        seen,
+        replace(seen, xyz_mm=seen.xyz_mm[rated], confidence=seen.confidence[rated]),
     )
 
 

@@ -28,7 +28,7 @@ from microbleeds.train.losses import (
     segmentation_loss,
     teacher_loss,
 )
-from microbleeds.train.places import PatchSampler, Places, find_places
+from microbleeds.train.places import PLACES_FORMAT, PatchSampler, Places, find_places
 from microbleeds.train.sampling import DetectorSampler
 from microbleeds.train.settings import Recipe, Start, Work
 from microbleeds.train.store import (
@@ -118,7 +118,8 @@ def train_student(
 ) -> Fit:
     """Step 2's student, distilled from the teacher in its folder, or trained without any.
 
-    Its extractor starts from the detector's either way, so that the two differ in nothing else.
+    Its extractor starts from the detector's either way (where it is as wide), so that the two
+    differ in nothing else.
     Writes and raises as `train_detector`.
     """
     guide = None
@@ -156,7 +157,8 @@ def places_of(
     """What the detector in a folder finds in the cases, sorted for step 2."""
     weights = detector / "detector.safetensors"
     network = cast(Detector, load_network("detector", detector))
-    folder = work.cache / f"places-{sha256(weights)[:16]}-{recipe.candidate_threshold:g}"
+    name = f"places-{PLACES_FORMAT}-{sha256(weights)[:16]}-{recipe.candidate_threshold:g}"
+    folder = work.cache / name
     folder.mkdir(parents=True, exist_ok=True)
     onnx = folder / "detector.onnx"  # twice as fast as torch, and what detection will run
     if not onnx.exists():

@@ -72,7 +72,9 @@ _SLIM_PATCHES = replace(
 #: published epsilon of 1e-4 is too large for a loss in which every bleed counts the same. 2.5 mm3
 #: is the published least volume of step 3.
 SLIM_RECIPE = Recipe(
-    network=NetworkConfig(widths=(8, 16, 32, 32), patch_shape=(32, 32, 8)),
+    network=NetworkConfig(
+        widths=(8, 16, 32, 32), patch_shape=(32, 32, 8), student_widths=(16, 32, 64, 64)
+    ),
     detector_patch=(64, 64, 12),
     patch_spacing_mm=(0.5, 0.5, 2.0),
     detector=_SLIM_TRAINING,

@@ -1,0 +1,163 @@
+"""Trained networks into a model folder, its thresholds measured by running `detect` with it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import numpy as np
+
+from microbleeds import __version__
+from microbleeds.errors import UserError
+from microbleeds.evaluate.froc import Froc, froc, threshold_at, tpr_at
+from microbleeds.evaluate.lesions import from_centres
+from microbleeds.evaluate.matching import Finding, Findings, match
+from microbleeds.evaluate.read import read_true_labels
+from microbleeds.models.card import Channel, ModelCard, Thresholds, write_card
+from microbleeds.models.decode import decode
+from microbleeds.models.export import write_model_folder
+from microbleeds.models.zoo import Models, load_models
+from microbleeds.settings import Contrast, OperatingPoint
+from microbleeds.train.data import Row
+from microbleeds.train.detection import detect_rows
+from microbleeds.train.inference import RATES
+from microbleeds.train.settings import Recipe
+from microbleeds.train.store import KINDS, Kind, Network, load_network
+
+#: False positives a scan, on the images for calibration, that each operating point allows.
+FALSE_POSITIVES: dict[OperatingPoint, float] = {"sensitive": 4.0, "balanced": 1.0, "precise": 0.25}
+_LOWEST, _HIGHEST = 0.05, 0.95  # few scans cannot tell thresholds beyond these
+
+
+@dataclass(frozen=True)
+class About:
+    """What a card says that the networks do not.
+
+    contrasts: that the model is for. training: data, seed, duration and the like.
+    """
+
+    description: str = "Trained with `microbleeds train`."
+    licence: str = "not stated"
+    contrasts: tuple[Contrast, ...] = get_args(Contrast)
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+
+def assemble_model(
+    rows: Sequence[Row],
+    out: Path,
+    detector: Path,
+    student: Path,
+    teacher: Path | None = None,
+    about: About | None = None,
+) -> ModelCard:
+    """A model folder from the folders of networks that were trained one by one.
+
+    rows: labelled images to measure the thresholds on, that no network was trained on.
+    Raises UserError when a folder holds no such network, or detector and student do not match.
+    """
+    recipe = read_recipe(student)
+    folders: dict[Kind, Path | None] = {
+        "detector": detector,
+        "teacher": teacher,
+        "student": student,
+    }
+    networks: dict[str, Network] = {
+        kind: load_network(kind, path) for kind in KINDS if (path := folders[kind])
+    }
+    widths = networks["detector"].config.widths
+    if widths != recipe.network.widths:
+        raise UserError(
+            f"The detector in {detector} has widths {widths}, but the student in {student} was "
+            f"trained for one of {recipe.network.widths}; give the detector it was trained with."
+        )
+    return write_model(out, networks, recipe, rows, about or About())
+
+
+def write_model(
+    out: Path,
+    networks: Mapping[str, Network],
+    recipe: Recipe,
+    rows: Sequence[Row],
+    about: About,
+) -> ModelCard:
+    """Write a model folder whose operating points keep to `FALSE_POSITIVES` on `rows`.
+
+    The folder is complete or, after a kill, not there (or the one before). Raises UserError when
+    it cannot be made or a row cannot be used.
+    """
+    open_card = ModelCard(
+        name=out.name,
+        description=about.description,
+        licence=about.licence,
+        contrasts=about.contrasts,
+        channels=cast("tuple[Channel, ...]", get_args(Channel)[: recipe.network.in_channels]),
+        prepare=recipe.prepare,
+        patch_spacing_mm=recipe.patch_spacing_mm,
+        detector_weight=recipe.detector_weight,
+        operating_points={"sensitive": Thresholds(recipe.candidate_threshold, 0.0)},
+        networks=recipe.network,
+    )
+    temporary = out.with_name(f".{out.name}.tmp")
+    card = write_model_folder(temporary, open_card, networks)
+    curve = final_curve(load_models(temporary), rows, recipe.smallest_mm3)
+    card = replace(
+        card,
+        operating_points=operating_points(curve, recipe.candidate_threshold),
+        training={
+            "version": __version__,
+            **about.training,
+            "thresholds": {
+                "images": len(rows),
+                "tpr_at_fp_per_scan": {str(rate): tpr_at(curve, rate) for rate in RATES},
+            },
+            "recipe": asdict(recipe),
+        },
+    )
+    write_card(card, temporary)
+    if out.exists():
+        shutil.rmtree(out)
+    temporary.rename(out)
+    return card
+
+
+def final_curve(models: Models, rows: Sequence[Row], smallest_mm3: float = 0.0) -> Froc:
+    """FROC of what `detect` reports in the rows, steps 1 to 3, over all thresholds of step 2.
+
+    models: with an operating point "sensitive" that lets everything through step 2. Matching is
+    that of VALDO; smallest_mm3: see `match`.
+    """
+    table: list[Finding] = []
+    for row, _, found in detect_rows(rows, models, models.card.settings("sensitive")):
+        bleeds = found.microbleeds
+        detected = from_centres(
+            np.array([bleed.xyz_mm for bleed in bleeds]),
+            np.array([bleed.probability for bleed in bleeds]),
+        )
+        truth = read_true_labels(row.label)
+        table += match(row.image.name, detected, truth, "valdo", smallest_mm3=smallest_mm3)
+    return froc(Findings(tuple(table), tuple(row.image.name for row in rows)))
+
+
+def operating_points(points: Froc, detector: float) -> dict[OperatingPoint, Thresholds]:
+    """Thresholds of the student that keep to `FALSE_POSITIVES`; step 1 passes all it found."""
+    return {
+        name: Thresholds(detector, min(max(threshold_at(points, rate), _LOWEST), _HIGHEST))
+        for name, rate in FALSE_POSITIVES.items()
+    }
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """What a network was trained with. Raises UserError when the folder does not say."""
+    path = folder / "recipe.json"
+    try:
+        recipe: Recipe = decode(Recipe, json.loads(path.read_text(encoding="utf-8")), "recipe")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} cannot be read as the recipe of a training ({error}); give the folder that "
+            "`microbleeds train student` wrote."
+        ) from error
+    return recipe

@@ -1,0 +1,95 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from microbleeds.errors import UserError
+from microbleeds.evaluate.froc import Froc
+from microbleeds.models.card import Thresholds, read_card, write_card
+from microbleeds.models.zoo import load_models
+from microbleeds.report.files import write_json
+from microbleeds.train import assemble
+from microbleeds.train.assemble import (
+    About,
+    assemble_model,
+    final_curve,
+    operating_points,
+    read_recipe,
+)
+
+
+@pytest.fixture(scope="module")
+def trained(crossed):
+    """Folder with the output folders of the three trainings and their model."""
+    return crossed[0] / "fold-1"
+
+
+def folders(trained):
+    return trained / "detector", trained / "student", trained / "teacher"
+
+
+def test_networks_trained_one_by_one_become_a_model(trained, rows, recipe, tmp_path):
+    about = About("Balls.", "CC0-1.0", ("t2star",), {"seed": 0})
+    card = assemble_model(rows[:2], tmp_path / "model", *folders(trained), about)
+    read = load_models(tmp_path / "model").card
+    assert replace(read, training={}) == replace(card, training={})
+    assert (card.name, card.licence, card.contrasts) == ("model", "CC0-1.0", ("t2star",))
+    assert read.training["seed"] == 0 and read.training["thresholds"]["images"] == 2
+    assert read.files.keys() == read_card(trained / "model").files.keys()
+    weights = "student.safetensors"
+    assert read.files[weights] == read_card(trained / "model").files[weights]
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_killed_assembly_leaves_the_model_before_it(trained, rows, tmp_path, monkeypatch):
+    out = tmp_path / "model"
+    before = assemble_model(rows[:1], out, *folders(trained)[:2])
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(assemble, "final_curve", killed)
+    with pytest.raises(KeyboardInterrupt):
+        assemble_model(rows[:1], out, *folders(trained)[:2], about=About("Other."))
+    assert load_models(out).card.description == before.description
+
+
+def test_the_curve_is_that_of_what_detect_reports(trained, rows, tmp_path):
+    card = assemble_model(rows[:1], tmp_path / "model", *folders(trained)[:2])
+    everything = {"sensitive": Thresholds(0.0, 0.0)}
+    write_card(replace(card, operating_points=everything), tmp_path / "model")
+    curve = final_curve(load_models(tmp_path / "model"), rows[:1])
+    assert np.isinf(curve.threshold[0]) and curve.fp_per_scan[0] == 0 == curve.tpr[0]
+    assert (np.diff(curve.fp_per_scan) >= 0).all() and curve.tpr[-1] <= 1
+    # all balls are smaller than this: none is left that could be missed
+    assert np.isnan(final_curve(load_models(tmp_path / "model"), rows[:1], 1e6).tpr).all()
+
+
+def test_folders_that_do_not_belong_together_are_refused(trained, rows, recipe, tmp_path):
+    detector, student, _ = folders(trained)
+    with pytest.raises(UserError, match=r"recipe\.json cannot be read"):
+        read_recipe(tmp_path)
+    assert read_recipe(student) == recipe
+    other = replace(recipe, network=replace(recipe.network, widths=(2, 4)))
+    for file in student.iterdir():
+        if file.is_file():
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    write_json(tmp_path / "recipe.json", other)
+    with pytest.raises(UserError, match=r"widths \(4, 8\).*one of \(2, 4\)"):
+        assemble_model(rows[:1], tmp_path / "model", detector, tmp_path)
+    assert not Path(tmp_path / "model").exists()
+
+
+def test_operating_points_keep_to_their_false_positives():
+    curve = Froc(
+        np.array([np.inf, 0.9, 0.7, 0.4, 0.2]),
+        np.array([0.0, 0.2, 1.0, 3.0, 9.0]),
+        np.array([0.0, 0.5, 0.7, 0.8, 1.0]),
+    )
+    points = operating_points(curve, 0.1)
+    thresholds = {name: point.student for name, point in points.items()}
+    assert thresholds == {"sensitive": 0.4, "balanced": 0.7, "precise": 0.9}
+    assert {point.detector for point in points.values()} == {0.1}
+    nothing = Froc(np.array([np.inf]), np.array([0.0]), np.array([np.nan]))
+    assert all(0 < point.student < 1 for point in operating_points(nothing, 0.1).values())
