@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from microbleeds.errors import UserError
+from microbleeds.simulate.label_map import read_label_map
 
 # FreeSurfer numbers, grouped as the simulation needs them; of a pair, the left side is first.
 WHITE = (2, 41)
@@ -72,22 +72,12 @@ def load_anatomy(path: Path) -> Anatomy:
 
     Raises UserError when the file is no label map with white matter, cortex and thalamus.
     """
-    if not path.is_file():
-        raise UserError(f"There is no file {path}; give a label map to --anatomy.")
-    try:
-        image = nib.as_closest_canonical(nib.load(path))
-        values = np.asanyarray(image.dataobj)
-    except Exception as error:  # nibabel raises many kinds for a file that is none
-        raise UserError(f"{path} is no readable NIfTI file; give a .nii or .nii.gz.") from error
-    if values.ndim != 3 or not set(NEEDED) <= set(np.unique(values).tolist()):
+    labels = read_label_map(path)
+    if not set(NEEDED) <= set(np.unique(labels).tolist()):
         raise UserError(
-            f"{path} is no 3D label map with FreeSurfer's numbers (at least "
+            f"{path} is no label map with FreeSurfer's numbers (at least "
             f"{', '.join(map(str, sorted(NEEDED)))}); give another file to --anatomy."
         )
-    labels = np.rint(values).astype(np.int16)
-    zoom = np.array(image.header.get_zooms()[:3])
-    if np.any(np.abs(zoom - 1) > 0.02):
-        labels = ndimage.zoom(labels, zoom, order=0)
     return Anatomy(add_small_structures(crop_to_head(labels)), path.name.split(".")[0])
 
 

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from microbleeds.errors import UserError
+from microbleeds.simulate.label_map import read_label_map
 
 Tissue = Literal["air", "white", "grey", "deep", "csf", "vessel", "bone", "marrow", "soft", "eye"]
 
@@ -55,20 +54,11 @@ class Head:
 
 
 def read_head(path: Path) -> Head:
-    """Read a whole-head label map with FreeSurfer numbers, 1 mm isotropic, any orientation.
+    """Read a whole-head label map with FreeSurfer numbers, any orientation and voxel size.
 
     Raises UserError when the file is no such map.
     """
-    try:
-        image = nib.as_closest_canonical(nib.load(path))
-        numbers = np.rint(np.asarray(image.dataobj)).astype(np.int16)
-    except (OSError, EOFError, ValueError, ImageFileError) as error:
-        raise UserError(f"{path} cannot be read as a NIfTI label map ({error}).") from error
-    if numbers.ndim != 3 or not np.allclose(image.header.get_zooms(), 1, atol=0.05):
-        raise UserError(
-            f"{path} has voxels of {image.header.get_zooms()} mm; "
-            "an anatomy must be a 3D label map of 1 mm isotropic voxels."
-        )
+    numbers = read_label_map(path)
     if not np.isin(numbers, (2, 41)).any() or not np.isin(numbers, _TISSUES["soft"]).any():
         raise UserError(
             f"{path} holds no brain (labels 2 and 41) inside a head (label 507); "
