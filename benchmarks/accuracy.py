@@ -29,6 +29,7 @@ from microbleeds.evaluate.froc import froc, tpr_at
 from microbleeds.evaluate.lesions import Lesions, from_centres
 from microbleeds.evaluate.matching import Finding, Findings, match
 from microbleeds.evaluate.metrics import summarise
+from microbleeds.settings import CleanUpSettings
 from microbleeds.simulate import HeadSettings
 from microbleeds.simulate.dataset import SUFFIX, simulate_dataset
 from microbleeds.simulate.lesions import LesionRanges
@@ -39,7 +40,7 @@ ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 HELD_OUT = tuple(SHARED / "anatomy" / f"training_seg_{n:02d}.nii.gz" for n in range(17, 21))
 SEED = 900
-SMALLEST_MM3 = 2.5
+SMALLEST_MM3 = CleanUpSettings().min_volume_mm3
 SIZES_MM = (
     diameter_mm(SMALLEST_MM3),
     2.0,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from microbleeds.models.config import PUBLISHED, NetworkConfig, Triple
-from microbleeds.settings import PrepareSettings
+from microbleeds.settings import CleanUpSettings, PrepareSettings
 from microbleeds.train.augment import PUBLISHED_AUGMENT, AugmentSettings
 from microbleeds.train.cases import CaseSettings
 from microbleeds.train.loop import TrainSettings
@@ -69,8 +69,7 @@ _SLIM_PATCHES = replace(
 )
 
 #: What the shipped weights are trained with (docs/training-log.md), as far as time allowed. Adam's
-#: published epsilon of 1e-4 is too large for a loss in which every bleed counts the same. 2.5 mm3
-#: is the published least volume of step 3.
+#: published epsilon of 1e-4 is too large for a loss in which every bleed counts the same.
 SLIM_RECIPE = Recipe(
     network=NetworkConfig(
         widths=(8, 16, 32, 32), patch_shape=(32, 32, 8), student_widths=(16, 32, 64, 64)
@@ -81,7 +80,7 @@ SLIM_RECIPE = Recipe(
     teacher=replace(_SLIM_PATCHES, batch=24),
     student=_SLIM_PATCHES,
     candidate_threshold=0.3,
-    smallest_mm3=2.5,
+    smallest_mm3=CleanUpSettings().min_volume_mm3,
     faintest=0.075,
     mask_error_mm=(-1.5, 2.5),
     detector_weight=0.7,
