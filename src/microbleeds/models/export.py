@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from microbleeds.errors import UserError
@@ -94,7 +94,7 @@ def save_weights(network: nn.Module, path: Path) -> None:
         key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
     }
     with whole_file(path) as temporary:
-        save_file(tensors, temporary)
+        temporary.write_bytes(save(tensors))  # save_file would hide it from other users
 
 
 def load_weights(network: nn.Module, path: Path) -> None:

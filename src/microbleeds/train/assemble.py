@@ -30,7 +30,7 @@ from microbleeds.train.store import KINDS, Kind, Network, load_network
 
 #: False positives a scan, on the images for calibration, that each operating point allows.
 FALSE_POSITIVES: dict[OperatingPoint, float] = {"sensitive": 4.0, "balanced": 1.0, "precise": 0.25}
-_LOWEST, _HIGHEST = 0.05, 0.95  # few scans cannot tell thresholds beyond these
+_LOWEST, _HIGHEST = 0.05, 0.99  # few scans cannot tell thresholds beyond these
 
 
 @dataclass(frozen=True)

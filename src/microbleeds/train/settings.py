@@ -65,7 +65,7 @@ _SLIM_TRAINING = TrainSettings(
     steps=6600, batch=6, learning_rate=2e-3, epsilon=1e-8, validate_every=1000, average=0.999
 )
 _SLIM_PATCHES = replace(
-    _SLIM_TRAINING, steps=6000, batch=32, learning_rate=1e-3, validate_every=500, average=0.995
+    _SLIM_TRAINING, steps=8000, batch=32, learning_rate=1.5e-3, average=0.999
 )
 
 #: What the shipped weights are trained with (docs/training-log.md), as far as time allowed. Adam's
@@ -79,11 +79,11 @@ SLIM_RECIPE = Recipe(
     detector=_SLIM_TRAINING,
     teacher=replace(_SLIM_PATCHES, batch=24),
     student=_SLIM_PATCHES,
-    candidate_threshold=0.3,
+    candidate_threshold=0.25,
     smallest_mm3=CleanUpSettings().min_volume_mm3,
     faintest=0.075,
     mask_error_mm=(-1.5, 2.5),
-    detector_weight=0.7,
+    detector_weight=0.3,
 )
 _PUBLISHED_TRAINING = TrainSettings(schedule="step", warmup=0, batch=8)
 
