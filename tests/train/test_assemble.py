@@ -44,6 +44,8 @@ def test_networks_trained_one_by_one_become_a_model(trained, rows, recipe, tmp_p
 
 def test_a_killed_assembly_leaves_the_model_before_it(trained, rows, tmp_path, monkeypatch):
     out = tmp_path / "model"
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
     before = assemble_model(rows[:1], out, *folders(trained)[:2])
 
     def killed(*_):
@@ -53,6 +55,11 @@ def test_a_killed_assembly_leaves_the_model_before_it(trained, rows, tmp_path, m
     with pytest.raises(KeyboardInterrupt):
         assemble_model(rows[:1], out, *folders(trained)[:2], about=About("Other."))
     assert load_models(out).card.description == before.description
+    monkeypatch.undo()
+    assemble_model(rows[:1], out, *folders(trained)[:2], about=About("Other."))
+    assert load_models(out).card.description == "Other."
+    assert (out / "notes.txt").read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 def test_the_curve_is_that_of_what_detect_reports(trained, rows, tmp_path):

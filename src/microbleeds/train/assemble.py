@@ -17,7 +17,7 @@ from microbleeds.evaluate.froc import Froc, froc, threshold_at, tpr_at
 from microbleeds.evaluate.lesions import from_centres
 from microbleeds.evaluate.matching import Finding, Findings, match
 from microbleeds.evaluate.read import read_true_labels
-from microbleeds.models.card import Channel, ModelCard, Thresholds, write_card
+from microbleeds.models.card import CARD, Channel, ModelCard, Thresholds, write_card
 from microbleeds.models.decode import decode
 from microbleeds.models.export import write_model_folder
 from microbleeds.models.zoo import Models, load_models
@@ -86,8 +86,8 @@ def write_model(
 ) -> ModelCard:
     """Write a model folder whose operating points keep to `FALSE_POSITIVES` on `rows`.
 
-    The folder is complete or, after a kill, not there (or the one before). Raises UserError when
-    it cannot be made or a row cannot be used.
+    Everything is made aside and then moved into `out`, the card last; other files there stay.
+    Raises UserError when the folder cannot be made or a row cannot be used.
     """
     open_card = ModelCard(
         name=out.name,
@@ -102,6 +102,7 @@ def write_model(
         networks=recipe.network,
     )
     temporary = out.with_name(f".{out.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed
     card = write_model_folder(temporary, open_card, networks)
     curve = final_curve(load_models(temporary), rows, recipe.smallest_mm3)
     card = replace(
@@ -118,9 +119,10 @@ def write_model(
         },
     )
     write_card(card, temporary)
-    if out.exists():
-        shutil.rmtree(out)
-    temporary.rename(out)
+    out.mkdir(exist_ok=True)
+    for name in (*card.files, CARD):
+        (temporary / name).replace(out / name)
+    temporary.rmdir()
     return card
 
 

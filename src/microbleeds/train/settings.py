@@ -64,9 +64,7 @@ class Recipe:
 _SLIM_TRAINING = TrainSettings(
     steps=6600, batch=6, learning_rate=2e-3, epsilon=1e-8, validate_every=1000, average=0.999
 )
-_SLIM_PATCHES = replace(
-    _SLIM_TRAINING, steps=8000, batch=32, learning_rate=1.5e-3, average=0.999
-)
+_SLIM_PATCHES = replace(_SLIM_TRAINING, steps=8000, batch=32, learning_rate=1.5e-3, average=0.999)
 
 #: What the shipped weights are trained with (docs/training-log.md), as far as time allowed. Adam's
 #: published epsilon of 1e-4 is too large for a loss in which every bleed counts the same.
