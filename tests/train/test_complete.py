@@ -18,6 +18,7 @@ def model(crossed):
 def test_the_model_folder_can_be_used(model, recipe):
     models = load_models(model)
     card = models.card
+    assert card.name == "fold-1"
     assert card.contrasts == ("t2star",) and card.networks == recipe.network
     assert card.prepare == recipe.prepare and card.patch_spacing_mm == recipe.patch_spacing_mm
     assert set(card.operating_points) == {"sensitive", "balanced", "precise"}

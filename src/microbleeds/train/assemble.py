@@ -37,13 +37,15 @@ _LOWEST, _HIGHEST = 0.05, 0.99  # few scans cannot tell thresholds beyond these
 class About:
     """What a card says that the networks do not.
 
-    contrasts: that the model is for. training: data, seed, duration and the like.
+    contrasts: that the model is for. training: data, seed, duration and the like. name: of the
+    model, by default that of its folder.
     """
 
     description: str = "Trained with `microbleeds train`."
     licence: str = "not stated"
     contrasts: tuple[Contrast, ...] = get_args(Contrast)
     training: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
 
 
 def assemble_model(
@@ -90,7 +92,7 @@ def write_model(
     Raises UserError when the folder cannot be made or a row cannot be used.
     """
     open_card = ModelCard(
-        name=out.name,
+        name=about.name or out.name,
         description=about.description,
         licence=about.licence,
         contrasts=about.contrasts,

@@ -42,7 +42,7 @@ def train_all(
     networks: dict[str, Network] = {kind: load_network(kind, out / kind) for kind in KINDS}
     _, held_out = split_subjects(rows, recipe.validation, recipe.split_seed)
     few = held_out[: recipe.validation_cases]
-    return write_model(out / "model", networks, recipe, few, _about(rows, best))
+    return write_model(out / "model", networks, recipe, few, _about(out.name, rows, best))
 
 
 def fine_tune(
@@ -86,10 +86,11 @@ def _start_of(kind: Kind, recipe: Recipe, start: Start | None) -> Start | None:
     return Start(start.folder, tuple(name for name in start.frozen if name in known[kind]))
 
 
-def _about(rows: Sequence[Row], best: dict[str, float]) -> About:
+def _about(name: str, rows: Sequence[Row], best: dict[str, float]) -> About:
     known = get_args(Contrast)
     given = {row.contrast for row in rows}
     return About(
+        name=name,
         contrasts=known if "auto" in given else tuple(c for c in known if c in given),
         training={
             "images": len(rows),
