@@ -26,7 +26,7 @@ from microbleeds.train.data import Row
 from microbleeds.train.detection import detect_rows
 from microbleeds.train.inference import RATES
 from microbleeds.train.settings import Recipe
-from microbleeds.train.store import KINDS, Kind, Network, load_network
+from microbleeds.train.store import KINDS, RECIPE, Kind, Network, load_network
 
 #: False positives a scan, on the images for calibration, that each operating point allows.
 FALSE_POSITIVES: dict[OperatingPoint, float] = {"sensitive": 4.0, "balanced": 1.0, "precise": 0.25}
@@ -156,7 +156,7 @@ def operating_points(points: Froc, detector: float) -> dict[OperatingPoint, Thre
 
 def read_recipe(folder: Path) -> Recipe:
     """What a network was trained with. Raises UserError when the folder does not say."""
-    path = folder / "recipe.json"
+    path = folder / RECIPE
     try:
         recipe: Recipe = decode(Recipe, json.loads(path.read_text(encoding="utf-8")), "recipe")
     except (OSError, ValueError) as error:

@@ -12,9 +12,9 @@ from microbleeds.models.card import CARD, ModelCard, read_card
 from microbleeds.models.freeze import layers
 from microbleeds.settings import Contrast
 from microbleeds.train.assemble import About, write_model
-from microbleeds.train.data import Row, split_subjects
+from microbleeds.train.data import Row
 from microbleeds.train.inference import RATES
-from microbleeds.train.recipes import train_detector, train_student, train_teacher
+from microbleeds.train.recipes import split_rows, train_detector, train_student, train_teacher
 from microbleeds.train.settings import Recipe, Start, Work
 from microbleeds.train.store import KINDS, Kind, Network, build, load_network, read_config
 
@@ -40,9 +40,8 @@ def train_all(
     if not done.finished:
         return None
     networks: dict[str, Network] = {kind: load_network(kind, out / kind) for kind in KINDS}
-    _, held_out = split_subjects(rows, recipe.validation, recipe.split_seed)
-    few = held_out[: recipe.validation_cases]
-    return write_model(out / "model", networks, recipe, few, _about(out.name, rows, best))
+    _, held_out = split_rows(rows, recipe)
+    return write_model(out / "model", networks, recipe, held_out, _about(out.name, rows, best))
 
 
 def fine_tune(

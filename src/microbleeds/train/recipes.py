@@ -32,6 +32,7 @@ from microbleeds.train.places import PLACES_FORMAT, PatchSampler, Places, find_p
 from microbleeds.train.sampling import DetectorSampler
 from microbleeds.train.settings import Recipe, Start, Work
 from microbleeds.train.store import (
+    RECIPE,
     Kind,
     Network,
     build,
@@ -73,7 +74,7 @@ def train_detector(
     network = cast(Detector, _network("detector", recipe, recipe.detector, start))
     if start is None and recipe.detector_loss == "lesion":
         expect_rarely(network)
-    write_json(out / "recipe.json", recipe)
+    write_json(out / RECIPE, recipe)
     size = recipe.detector.batch
     limit = work.seconds_left
     done = fit(
@@ -141,13 +142,18 @@ def train_student(
     return _on_patches(network, "student", loss, rows, out, recipe, work, detector)
 
 
+def split_rows(rows: Sequence[Row], recipe: Recipe) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """Images to learn from and, no more than the recipe looks at, to validate on, by subject."""
+    learn, held_out = split_subjects(rows, recipe.validation, recipe.split_seed)
+    return learn, held_out[: recipe.validation_cases]
+
+
 def load_cases(
     rows: Sequence[Row], recipe: Recipe, work: Work
 ) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
     """Prepared images to learn from and to validate on; no subject is in both."""
-    learn, held_out = split_subjects(rows, recipe.validation, recipe.split_seed)
-    few = held_out[: recipe.validation_cases]
-    cases = prepare_cases([*learn, *few], recipe.cases, work.cache / "images", work.workers)
+    learn, held_out = split_rows(rows, recipe)
+    cases = prepare_cases([*learn, *held_out], recipe.cases, work.cache / "images", work.workers)
     return cases[: len(learn)], cases[len(learn) :]
 
 
@@ -198,7 +204,7 @@ def _on_patches(
     settings = recipe.teacher if kind == "teacher" else recipe.student
     size = settings.batch
     limit = work.seconds_left
-    write_json(out / "recipe.json", recipe)
+    write_json(out / RECIPE, recipe)
     done = fit(network, lambda rng: sampler.batch(size, rng), loss, settings, out, validate, limit)
     save_network(network, kind, out)
     return done

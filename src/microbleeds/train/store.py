@@ -19,6 +19,7 @@ from microbleeds.report.files import write_json
 Kind = Literal["detector", "teacher", "student"]
 KINDS: tuple[Kind, ...] = ("detector", "teacher", "student")
 NETWORK = "network.json"
+RECIPE = "recipe.json"
 Network = Detector | Teacher | Student
 _CLASSES: dict[Kind, type[Network]] = {
     "detector": Detector,
