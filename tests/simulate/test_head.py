@@ -112,7 +112,8 @@ def test_the_seed_decides_every_byte(simulate, bled, healthy):
 
 
 def test_a_whole_head_has_skull_and_skin_around_its_brain(simulate, bled, small_labels):
-    whole = simulate(3, whole_head=True)
+    # At a longer echo time, skin as thin as here is lost beside the air.
+    whole = simulate(3, whole_head=True, te_ms=5.0)
     assert all(b < w for b, w in zip(bled.brain.shape, whole.brain.shape, strict=True))
     tissue = an.select(small_labels, (*an.TISSUE, *an.VENTRICLES)).sum()
     for head in (bled, whole):

@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from microbleeds.simulate.signal import decay_rate, gradient_echo, steady_state, tissue_maps
+from microbleeds.simulate.signal import (
+    decay_rate,
+    dephasing_rate,
+    gradient_echo,
+    steady_state,
+    tissue_maps,
+)
 
 
 def test_steady_state_is_the_ernst_formula() -> None:
@@ -26,6 +32,28 @@ def test_phase_wraps() -> None:
     once = gradient_echo(one, one, 0.1 * one, 20, 3.0)
     again = gradient_echo(one, one, (0.1 + whole_turn) * one, 20, 3.0)
     assert once == pytest.approx(again, abs=1e-4)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("turns", [0.05, 0.2, 0.35])
+def test_a_slope_dephases_a_cell_as_the_average_over_it_does(axis: int, turns: float) -> None:
+    """The phase of a slope, evenly spread over a cell: its mean is sin(x) / x, x half the phase."""
+    te, field_t = 20.0, 3.0
+    ramp = np.moveaxis(np.broadcast_to(np.arange(9.0), (4, 5, 9)), -1, axis)
+    ppm = (ramp * turns / (42.577 * field_t * te / 1000)).astype(np.float32)
+    left = np.exp(-te / 1000 * dephasing_rate(ppm, te, field_t))
+    positions = np.linspace(-0.5, 0.5, 1001)
+    expected = abs(np.exp(2j * np.pi * turns * positions).mean())
+    assert left == pytest.approx(expected, abs=0.06 if axis < 2 else 0.02)
+
+
+def test_an_echo_beyond_k_space_is_lost_in_plane_and_dephased_across_slices() -> None:
+    ramp = np.broadcast_to(np.arange(9.0, dtype=np.float32)[:, None, None], (9, 9, 9))
+    ppm = ramp * np.float32(0.7 / (42.577 * 3.0 * 0.020))  # 0.7 turns a cell
+    lost = np.exp(-0.020 * dephasing_rate(np.ascontiguousarray(ppm), 20.0, 3.0))
+    kept = np.exp(-0.020 * dephasing_rate(ppm.transpose(2, 1, 0).copy(), 20.0, 3.0))
+    assert lost.max() < 1e-6 and kept.min() > 0.4
+    assert not dephasing_rate(np.full((1, 3, 3), 0.7, np.float32), 20.0, 3.0).any()
 
 
 def test_r2star_grows_with_the_field() -> None:

@@ -35,6 +35,21 @@ def test_walks_climb_their_guide_and_end_at_their_length() -> None:
     assert len(tubes.centres) == 5 * int(12 / 0.3)
 
 
+def test_a_vessel_ends_where_its_guide_falls_too_low() -> None:
+    guide = np.zeros((30, 30, 60), np.float32)
+    guide[:, :, :20] = 1
+    start, upwards = np.full((4, 3), 15.0), np.tile([0.0, 0.0, 1.0], (4, 1))
+
+    def top(least: float | None) -> float:
+        rng = np.random.default_rng(0)
+        tubes = walk(
+            start, upwards, np.full(4, 30.0), np.ones(4), guide, rng, pull=0.0, least=least
+        )
+        return float(tubes.centres[:, 2].max())
+
+    assert top(0.5) < 20.5 < top(None)
+
+
 def test_no_starts_give_no_tubes() -> None:
     nothing = np.zeros((0, 3))
     tubes = walk(nothing, nothing, np.zeros(0), np.zeros(0), None, np.random.default_rng(0))

@@ -68,14 +68,28 @@ def _echo(
     outer: bool = True,
 ) -> NDArray[np.complex64]:
     """Slice-averaged signal of some cells, with or without the field of air and bone."""
-    field = tissue.local_field[where]
+    wide, inner = _rimmed(where, grid.shape)
+    field = tissue.local_field[wide]
     if outer:
-        field = field + tissue.outer_field[where]
-    cells = signal.gradient_echo(
-        tissue.amplitude[where], tissue.decay[where], field, te_ms, field_t
-    )
+        field = field + tissue.outer_field[wide]
+    decay = tissue.decay[where] + signal.dephasing_rate(field, te_ms, field_t)[inner]
+    cells = signal.gradient_echo(tissue.amplitude[where], decay, field[inner], te_ms, field_t)
     averaged: NDArray[np.complex64] = grid.slices(cells)
     return averaged
+
+
+def _rimmed(
+    where: tuple[slice, ...], shape: tuple[int, ...]
+) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """`where` with a cell more on each side, for the slope of the field, and its place in that."""
+    wide = tuple(
+        slice(max(s.start - 1, 0), min(s.stop + 1, n)) for s, n in zip(where, shape, strict=False)
+    )
+    inner = tuple(
+        slice(s.start - w.start, min(s.stop, n) - w.start)
+        for s, w, n in zip(where, wide, shape, strict=False)
+    )
+    return wide, inner
 
 
 def _box(bleed: Bleed, grid: FineGrid) -> Box:

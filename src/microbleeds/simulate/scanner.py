@@ -48,7 +48,8 @@ def random_protocol(rng: np.random.Generator) -> Protocol:
         snr=float(np.exp(rng.uniform(np.log(12), np.log(70)))),
         partial_fourier=float(rng.choice([1.0, rng.uniform(0.7, 1.0)])),
         k_filter=float(rng.uniform(0.0, 0.6)),
-        motion_mm=float(rng.choice([0.0, rng.uniform(0, 0.8)], p=[0.7, 0.3])),
+        # More than half a voxel, and a scan is unreadable and taken again.
+        motion_mm=float(rng.choice([0.0, rng.uniform(0, 0.5) * acquired], p=[0.7, 0.3])),
         tilt_deg=(float(rng.normal(0, 8)), float(rng.normal(0, 4))),
     )
 

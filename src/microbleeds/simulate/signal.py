@@ -126,6 +126,27 @@ def _row(
     )
 
 
+def dephasing_rate(
+    field_ppm: NDArray[np.float32], te_ms: float, field_t: float
+) -> NDArray[np.float32]:
+    """Decay in 1/s that the slope of the field adds within each cell, of the field's shape.
+
+    Phase that differs by d across a cell has the variance d²/12, and so exp(-d²/24) of the signal
+    is left. In plane (the first two axes), more than half a turn a cell also shifts the echo out
+    of k-space (Reichenbach et al. 1997), where the Fourier transform alone would fold it back.
+    """
+    turn = np.float32(2 * np.pi * GYROMAGNETIC_MHZ_PER_T * field_t * te_ms / 1000)
+    loss = np.zeros(field_ppm.shape, np.float32)
+    for axis in range(3):
+        if field_ppm.shape[axis] < 2:
+            continue
+        square = np.square(turn * np.gradient(field_ppm, axis=axis))
+        loss += square / 24
+        if axis < 2:
+            loss += (square / np.float32(np.pi**2)) ** 4
+    return np.minimum(loss, 50) * np.float32(1000 / te_ms)
+
+
 def gradient_echo(
     amplitude: NDArray[np.float32],
     decay: NDArray[np.float32],

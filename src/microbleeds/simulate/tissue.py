@@ -130,7 +130,9 @@ def _outer_field(
     labels: NDArray[np.int16], chi: NDArray[np.float32], b0: NDArray[np.float64]
 ) -> NDArray[np.float32]:
     """Field of air and bone on the 1 mm grid in ppm, after a second-order shim over the brain."""
-    half = chi[::2, ::2, ::2]  # smooth inside the head: 2 mm are enough
+    # Smooth inside the head, so 2 mm are enough; blurred, or the steps of a label map's surface
+    # would make ripples beneath it.
+    half = ndimage.gaussian_filter(chi, 1.2)[::2, ::2, ::2]
     field = susceptibility.field_shift(half, np.full(3, 2.0), b0, pad=24)
     brain = np.argwhere(an.select(labels[::2, ::2, ::2], an.TISSUE))[::7]
     centre, scale = brain.mean(0), 50.0
@@ -145,4 +147,4 @@ def _outer_field(
     for axis in range(3):
         place = np.arange(labels.shape[axis], dtype=np.float32) / 2
         field = stretch(field, place.astype(np.float32), axis)
-    return field
+    return ndimage.gaussian_filter(field, 1.0)  # type: ignore[no-any-return]

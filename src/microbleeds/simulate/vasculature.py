@@ -10,12 +10,18 @@ from microbleeds.simulate import anatomy as an
 from microbleeds.simulate.deform import stretch
 from microbleeds.simulate.vessels import Tubes, join, walk
 
+# Median radius in mm of arteries in the outer sulci and in the midst of the head, and the spread
+# of its logarithm: cortical branches measure 0.5-1.2 mm across, M2 and A2 2 mm, M1 3 mm.
+ARTERY_RADIUS = (0.25, 0.45)
+ARTERY_SPREAD = 0.4
+IN_FLUID = 0.2  # wetness below which a vessel of the sulci would lie in tissue
 # Radius in mm of the veins within the brain, median and spread of its logarithm: deep medullary
 # veins measure 0.2-0.3 mm across (Chen et al. 2016, Acta Anatomica Sinica 47:796, SWI at 3 T).
 # Wider ones would look like microbleeds wherever they cross a slice.
 MEDULLARY_RADIUS = (0.12, 0.3)
 CORTICAL_RADIUS = (0.10, 0.35)
 STRIATE_RADIUS = (0.13, 0.35)
+SUBEPENDYMAL_RADIUS = (0.3, 0.4)
 
 
 def veins(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
@@ -42,8 +48,10 @@ def arteries(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
     deep = _fluid(labels) & (depth > rng.uniform(0.4, 0.85))
     starts = _starts(deep, int(rng.uniform(40, 300)), rng)
     n = len(starts)
+    inwards = np.interp(_value_at(depth, starts), (0.6, 1.0), ARTERY_RADIUS)
+    radii = np.minimum(inwards * rng.lognormal(0, ARTERY_SPREAD, n), 2.0)
     return walk(
-        starts, rng.normal(size=(n, 3)), rng.uniform(8, 45, n), rng.uniform(0.35, 1.4, n), wet, rng
+        starts, rng.normal(size=(n, 3)), rng.uniform(8, 45, n), radii, wet, rng, least=IN_FLUID
     )
 
 
@@ -65,7 +73,7 @@ def _sulcal(
     n = len(starts)
     trunk = walk(
         starts, rng.normal(size=(n, 3)), rng.uniform(10, 50, n), rng.lognormal(-1.0, 0.45, n),
-        wet, rng,
+        wet, rng, least=IN_FLUID,
     )  # fmt: skip
     if not len(trunk.radii):
         return trunk
@@ -74,6 +82,7 @@ def _sulcal(
     branch = walk(
         trunk.centres[pick].astype(float), rng.normal(size=(n, 3)), rng.uniform(4, 20, n),
         trunk.radii[pick] * rng.uniform(0.4, 0.9, n), wet, rng, wander=0.2, pull=0.4,
+        least=IN_FLUID,
     )  # fmt: skip
     return join(trunk, branch)
 
@@ -111,8 +120,8 @@ def _subependymal(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
     n = len(starts)
     edge = ndimage.gaussian_filter(ventricles.astype(np.float32), 1.5)
     return walk(
-        starts, rng.normal(size=(n, 3)), rng.uniform(10, 40, n), rng.uniform(0.3, 0.9, n),
-        -np.abs(edge - 0.4), rng, pull=1.0,
+        starts, rng.normal(size=(n, 3)), rng.uniform(10, 40, n),
+        _radii(SUBEPENDYMAL_RADIUS, n, rng), -np.abs(edge - 0.4), rng, pull=1.0,
     )  # fmt: skip
 
 
@@ -179,10 +188,12 @@ def _wide_blur(mask: NDArray[np.bool_], sigma_mm: float) -> NDArray[np.float32]:
     return blurred
 
 
+def _value_at(image: NDArray[np.float32], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    value: NDArray[np.float64] = ndimage.map_coordinates(image, points.T, order=1, mode="nearest")
+    return value
+
+
 def _gradient_at(image: NDArray[np.float32], points: NDArray[np.float64]) -> NDArray[np.float64]:
-    slopes = (
-        ndimage.map_coordinates(slope, points.T, order=1, mode="nearest")
-        for slope in np.gradient(image)
-    )
+    slopes = (_value_at(np.asarray(slope), points) for slope in np.gradient(image))
     gradient: NDArray[np.float64] = np.stack(list(slopes), -1).astype(float)
     return gradient

@@ -28,12 +28,14 @@ def walk(
     rng: np.random.Generator,
     wander: float = 0.12,
     pull: float = 0.6,
+    least: float | None = None,
 ) -> Tubes:
     """Walk all vessels side by side in steps of 0.3 mm, each as far as its length.
 
     starts, directions: (N, 3), mm on the 1 mm grid. lengths_mm, radii_mm: (N,); a vessel thins to
     half its radius. guide: (X, Y, Z), climbed with weight `pull`, so that vessels stay in it.
-    wander: standard deviation of the turn in each step.
+    wander: standard deviation of the turn in each step. least: a vessel ends where the guide is
+    lower.
     """
     if not len(starts):
         return Tubes(np.zeros((0, 3), np.float32), np.zeros(0, np.float32))
@@ -42,6 +44,8 @@ def walk(
     position, heading = starts.copy(), _unit(directions)
     for step in range(int(lengths_mm.max() / STEP_MM)):
         alive = step * STEP_MM < lengths_mm
+        if guide is not None and least is not None:
+            alive &= ndimage.map_coordinates(guide, position.T, order=1, mode="nearest") >= least
         position, heading = position[alive], heading[alive]
         lengths_mm, radii_mm = lengths_mm[alive], radii_mm[alive]
         slope = np.zeros_like(position)
