@@ -12,7 +12,7 @@ from microbleeds.train.cases import UNRATED, Case
 from microbleeds.train.inference import Found
 from microbleeds.train.places import NEAR_MM, PatchSampler, Places, find_places, sort_places
 
-STILL = AugmentSettings(False, False, (1, 1), (0, 0), (1, 1), (0, 0), (0, 0))
+STILL = AugmentSettings(False, False, (1, 1), (0, 0), (1, 1), (0, 0), (0, 0), (1, 1))
 AFFINE = np.array([[0.5, 0, 0, -8], [0, 0.5, 0, 4], [0, 0, 2, 10], [0, 0, 0, 1]])
 SHAPE = (60, 60, 16)
 
@@ -100,16 +100,28 @@ def test_batches_are_half_microbleeds_with_their_labels():
     assert batch["channels"][inside].min() == pytest.approx(0.65, abs=0.02)
 
 
-@pytest.mark.parametrize("spacing", [None, (0.7, 0.5, 1.5)])
-def test_patches_are_those_of_detection(spacing):
-    """Sampled from a part of the volume, they equal `extract_patches` from the whole of it."""
+@pytest.mark.parametrize(
+    ("spacing", "zoom", "seen"),
+    [
+        (None, 1.0, None),
+        (None, 1.5, None),
+        ((0.7, 0.5, 1.5), 1.0, (0.7, 0.5, 1.5)),
+        ((0.7, 0.5, 1.5), 1.5, (1.05, 0.75, 2.25)),
+    ],
+)
+def test_patches_are_those_of_detection(spacing, zoom, seen):
+    """Sampled from a part of the volume, they equal `extract_patches` from the whole of it.
+
+    Zoom widens their spacing, if they have one.
+    """
     noise = np.random.default_rng(1).uniform(0.1, 1, (3, *SHAPE)).astype(np.float16)
     one = replace(case(), channels=noise)
     corner = Places(np.array([mm((0, 59, 1))]), np.array([mm((30, 30, 8))]), None)
-    sampler = PatchSampler([one], [corner], (9, 10, 6), spacing, 3, STILL, shift_mm=0.0)
+    wide = replace(STILL, zoom=(zoom, zoom))
+    sampler = PatchSampler([one], [corner], (9, 10, 6), spacing, 3, wide, shift_mm=0.0)
     batch = sampler.batch(2, np.random.default_rng(0))["channels"]
     centres = np.concatenate([corner.positive, corner.negative])
-    whole = extract_patches(noise, one.grid, centres, (9, 10, 6), spacing)
+    whole = extract_patches(noise, one.grid, centres, (9, 10, 6), seen)
     np.testing.assert_allclose(batch, whole, atol=1e-5)
 
 

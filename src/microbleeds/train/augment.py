@@ -18,6 +18,7 @@ class AugmentSettings:
     flip: mirror each axis with probability 1/2. transpose: swap the in-plane axes (with flips,
     all quarter turns). gain, offset, gamma: image becomes offset + gain * image^gamma.
     noise_sd: of Gaussian noise on the image. blur_voxels: in-plane sigma on the image.
+    zoom: of the spacing of step 2's patches along each axis, where they have one of their own.
     """
 
     flip: bool = True
@@ -27,6 +28,7 @@ class AugmentSettings:
     gamma: Range = (0.8, 1.25)
     noise_sd: Range = (0.0, 0.03)
     blur_voxels: Range = (0.0, 0.4)
+    zoom: Range = (0.85, 1.18)
 
 
 #: Sundaresan et al. 2023, "Training": noise variance 0.01-0.04, blur 0.1-0.2, flips. The shift
@@ -38,6 +40,7 @@ PUBLISHED_AUGMENT = AugmentSettings(
     gamma=(1.0, 1.0),
     noise_sd=(0.1, 0.2),
     blur_voxels=(0.1, 0.2),
+    zoom=(1.0, 1.0),
 )
 
 

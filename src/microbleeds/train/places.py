@@ -87,15 +87,25 @@ class PatchSampler:
         case = self.cases[number]
         centre = self._of(self.places[number], positive)[chosen - int(counts[:number].sum())]
         centre = centre + rng.uniform(-self.shift_mm, self.shift_mm, 3)
-        stack, grid = self._around(case, centre)
-        patch = extract_patches(stack, grid, centre[None], self.shape, self.spacing_mm)[0]
+        spacing = self._spacing(rng)
+        stack, grid = self._around(case, centre, spacing)
+        patch = extract_patches(stack, grid, centre[None], self.shape, spacing)[0]
         labels = (patch[-1] >= 0.5).astype(np.uint8)
         return augment(patch[:-1], labels, self.augmentation, rng)
 
-    def _around(self, case: Case, centre: NDArray[np.float64]) -> tuple[NDArray[np.float32], Grid]:
+    def _spacing(self, rng: np.random.Generator) -> tuple[float, float, float] | None:
+        """Of one patch: a little larger or smaller than in detection, so that sizes vary more."""
+        if self.spacing_mm is None:
+            return None
+        x, y, z = (mm * rng.uniform(*self.augmentation.zoom) for mm in self.spacing_mm)
+        return float(x), float(y), float(z)
+
+    def _around(
+        self, case: Case, centre: NDArray[np.float64], spacing: tuple[float, float, float] | None
+    ) -> tuple[NDArray[np.float32], Grid]:
         """Channels and, last, microbleeds of the part of a case that a patch can reach."""
-        spacing = case.grid.spacing if self.spacing_mm is None else np.array(self.spacing_mm)
-        reach = np.ceil(np.array(self.shape) * spacing / case.grid.spacing / 2).astype(int) + 2
+        steps = np.ones(3) if spacing is None else np.array(spacing) / case.grid.spacing
+        reach = np.ceil(np.array(self.shape) * steps / 2).astype(int) + 2
         voxel = np.linalg.solve(case.grid.affine, [*centre, 1.0])[:3]
         corner = np.round(voxel).astype(int) - reach
         x, y, z = (int(size) for size in 2 * reach + 1)
