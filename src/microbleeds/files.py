@@ -31,6 +31,21 @@ def whole_file(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def make_folder(path: Path) -> Path:
+    """Make a folder and those above it, if they are not there; returns it.
+
+    Raises UserError where it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"The folder {path} cannot be made ({error.strerror}); choose a folder that you may "
+            "write to."
+        ) from error
+    return path
+
+
 def sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:

@@ -10,13 +10,8 @@ from microbleeds.models.card import Thresholds, read_card, write_card
 from microbleeds.models.zoo import load_models
 from microbleeds.report.files import write_json
 from microbleeds.train import assemble
-from microbleeds.train.assemble import (
-    About,
-    assemble_model,
-    final_curve,
-    operating_points,
-    read_recipe,
-)
+from microbleeds.train.assemble import About, assemble_model, final_curve, operating_points
+from microbleeds.train.store import read_recipe
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +81,15 @@ def test_folders_that_do_not_belong_together_are_refused(trained, rows, recipe, 
     with pytest.raises(UserError, match=r"widths \(4, 8\).*one of \(2, 4\)"):
         assemble_model(rows[:1], tmp_path / "model", detector, tmp_path)
     assert not Path(tmp_path / "model").exists()
+
+
+def test_a_file_in_the_place_of_the_model_is_named_and_kept(trained, rows, tmp_path):
+    detector, student, _ = folders(trained)
+    taken = tmp_path / "model"
+    taken.write_text("mine")
+    with pytest.raises(UserError, match=r"model cannot be made \(File exists\); choose"):
+        assemble_model(rows[:1], taken, detector, student)
+    assert taken.read_text() == "mine" and list(tmp_path.iterdir()) == [taken]
 
 
 def test_operating_points_keep_to_their_false_positives():

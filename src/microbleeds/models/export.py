@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from microbleeds.errors import UserError
-from microbleeds.files import sha256, whole_file
+from microbleeds.files import make_folder, sha256, whole_file
 from microbleeds.models.card import ModelCard, write_card
 from microbleeds.models.engine import Engine
 from microbleeds.models.networks import Detector, Student, Teacher
@@ -129,10 +129,7 @@ def write_model_folder(
     `<name>.safetensors`, and all but the teacher, which detection does not need, `<name>.onnx`.
     Raises UserError when the folder cannot be made.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"The folder {folder} cannot be made: {error.strerror}.") from error
+    make_folder(folder)
     names: list[str] = []
     for name, network in networks.items():
         save_weights(network, folder / f"{name}.safetensors")

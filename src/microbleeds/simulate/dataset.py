@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from microbleeds.errors import UserError
-from microbleeds.files import whole_file
+from microbleeds.files import make_folder, whole_file
 from microbleeds.report.files import write_text
 from microbleeds.scan import write_nifti
 from microbleeds.settings import Contrast
@@ -49,12 +49,7 @@ def simulate_dataset(
     Raises UserError when an anatomy cannot be used, `out` cannot be written or holds heads of other
     settings.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"{out} cannot be made ({error.strerror}); choose a folder that you may write to."
-        ) from error
+    make_folder(out)
     for index in range(first, first + count):
         subject = subject_name(seed, index)
         done = out / f"{subject}.json"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -17,8 +16,8 @@ from microbleeds.evaluate.froc import Froc, froc, threshold_at, tpr_at
 from microbleeds.evaluate.lesions import from_centres
 from microbleeds.evaluate.matching import Finding, Findings, match
 from microbleeds.evaluate.read import read_true_labels
+from microbleeds.files import make_folder
 from microbleeds.models.card import CARD, Channel, ModelCard, Thresholds, write_card
-from microbleeds.models.decode import decode
 from microbleeds.models.export import write_model_folder
 from microbleeds.models.zoo import Models, load_models
 from microbleeds.settings import Contrast, OperatingPoint
@@ -26,7 +25,7 @@ from microbleeds.train.data import Row
 from microbleeds.train.detection import detect_rows
 from microbleeds.train.inference import RATES
 from microbleeds.train.settings import Recipe
-from microbleeds.train.store import KINDS, RECIPE, Kind, Network, load_network
+from microbleeds.train.store import KINDS, Kind, Network, load_network, read_recipe
 
 #: False positives a scan, on the images for calibration, that each operating point allows.
 FALSE_POSITIVES: dict[OperatingPoint, float] = {"sensitive": 4.0, "balanced": 1.0, "precise": 0.25}
@@ -103,6 +102,7 @@ def write_model(
         operating_points={"sensitive": Thresholds(recipe.candidate_threshold, 0.0)},
         networks=recipe.network,
     )
+    make_folder(out)  # before the work, so that a wrong place is known at once
     temporary = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed
     card = write_model_folder(temporary, open_card, networks)
@@ -121,7 +121,6 @@ def write_model(
         },
     )
     write_card(card, temporary)
-    out.mkdir(exist_ok=True)
     for name in (*card.files, CARD):
         (temporary / name).replace(out / name)
     temporary.rmdir()
@@ -152,16 +151,3 @@ def operating_points(points: Froc, detector: float) -> dict[OperatingPoint, Thre
         name: Thresholds(detector, min(max(threshold_at(points, rate), _LOWEST), _HIGHEST))
         for name, rate in FALSE_POSITIVES.items()
     }
-
-
-def read_recipe(folder: Path) -> Recipe:
-    """What a network was trained with. Raises UserError when the folder does not say."""
-    path = folder / RECIPE
-    try:
-        recipe: Recipe = decode(Recipe, json.loads(path.read_text(encoding="utf-8")), "recipe")
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} cannot be read as the recipe of a training ({error}); give the folder that "
-            "`microbleeds train student` wrote."
-        ) from error
-    return recipe

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from microbleeds.errors import UserError
+from microbleeds.files import make_folder
 from microbleeds.models.engine import Engine
 from microbleeds.models.zoo import load_brain
 from microbleeds.prepare import Prepared
@@ -86,7 +87,7 @@ def prepare_cases(
 
     Raises UserError when an image, mask or label cannot be used.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     todo = [row for row in rows if not _place(row, settings, folder).is_dir()]
     if workers > 1 and len(todo) > 1:
         from concurrent.futures import ProcessPoolExecutor

@@ -22,6 +22,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from microbleeds.errors import UserError
+from microbleeds.files import make_folder
 from microbleeds.models.freeze import train_mode
 from microbleeds.train.log import TrainingLog
 from microbleeds.train.state import State, moving_average, resume, save_state
@@ -90,7 +91,7 @@ def fit(
     Raises UserError when the folder's checkpoint belongs to another network, or the loss
     overflows.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     fabric = _fabric()

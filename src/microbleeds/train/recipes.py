@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from microbleeds.files import sha256
+from microbleeds.files import make_folder, sha256
 from microbleeds.models.engine import Engine
 from microbleeds.models.export import export_onnx
 from microbleeds.models.freeze import freeze
@@ -165,7 +165,7 @@ def places_of(
     network = cast(Detector, load_network("detector", detector))
     name = f"places-{PLACES_FORMAT}-{sha256(weights)[:16]}-{recipe.candidate_threshold:g}"
     folder = work.cache / name
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     onnx = folder / "detector.onnx"  # twice as fast as torch, and what detection will run
     if not onnx.exists():
         export_onnx(network, onnx)

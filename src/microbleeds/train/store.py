@@ -15,6 +15,7 @@ from microbleeds.models.decode import decode
 from microbleeds.models.export import load_weights, save_weights
 from microbleeds.models.networks import Detector, Student, Teacher
 from microbleeds.report.files import write_json
+from microbleeds.train.settings import Recipe
 
 Kind = Literal["detector", "teacher", "student"]
 KINDS: tuple[Kind, ...] = ("detector", "teacher", "student")
@@ -55,6 +56,19 @@ def read_config(folder: Path) -> NetworkConfig:
             "a finished training or a model folder."
         ) from error
     return config
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """What a network was trained with. Raises UserError when the folder does not say."""
+    path = folder / RECIPE
+    try:
+        recipe: Recipe = decode(Recipe, json.loads(path.read_text(encoding="utf-8")), "recipe")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} cannot be read as the recipe of a training ({error}); give the folder that "
+            "`microbleeds train student` wrote."
+        ) from error
+    return recipe
 
 
 def load_network(kind: Kind, folder: Path) -> Network:
