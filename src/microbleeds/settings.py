@@ -47,6 +47,7 @@ class DiscriminateSettings:
 
     threshold: float = 0.5
     detector_weight: float = 0.0  # in the joint log odds; 0: the student alone, as published
+    mirrored: bool = False  # the student's mean over a patch and its mirror images in the slice
     patch_shape: tuple[int, int, int] = (32, 32, 16)
     patch_spacing_mm: tuple[float, float, float] | None = (0.5, 0.5, 1.5)  # None: grid voxels
 

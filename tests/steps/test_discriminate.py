@@ -7,7 +7,12 @@ from scipy.ndimage import map_coordinates
 from microbleeds.prepare.grid import Grid
 from microbleeds.settings import DiscriminateSettings
 from microbleeds.steps import Candidate, Candidates
-from microbleeds.steps.discriminate import discriminate, extract_patches, joint_probability
+from microbleeds.steps.discriminate import (
+    discriminate,
+    extract_patches,
+    joint_probability,
+    student_probability,
+)
 
 AFFINE = np.array(
     [[0.48, 0.0, 0.4, -20.0], [0.0, 0.5, 0.0, 7.0], [-0.14, 0.0, 3.0, 31.0], [0, 0, 0, 1.0]]
@@ -81,6 +86,22 @@ class Brightness:
         self.batches.append(len(batch))
         bright = batch[:, 0, 1, 1, 1]
         return np.stack([1 - bright, bright], axis=1)
+
+
+def test_mirrored_views_are_averaged_as_log_odds():
+    patches = np.full((2, 1, 3, 3, 3), 0.5, np.float32)
+    corners = [0.9, 0.8, 0.3, 0.6]  # of the first patch, in the middle slice
+    patches[0, 0, ::2, ::2, 1] = np.reshape(corners, (2, 2))
+
+    class Corner:
+        def run(self, batch: np.ndarray) -> np.ndarray:
+            seen = batch[:, 0, 0, 0, 1]
+            return np.stack([1 - seen, seen], axis=1)
+
+    geometric = np.prod([c / (1 - c) for c in corners]) ** 0.25
+    expected = [geometric / (1 + geometric), 0.5]
+    assert student_probability(Corner(), patches, True) == pytest.approx(expected)
+    assert student_probability(Corner(), patches, False) == pytest.approx([0.9, 0.5])
 
 
 def test_every_candidate_is_rated_and_only_the_improbable_dropped():

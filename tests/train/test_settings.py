@@ -19,6 +19,7 @@ def test_the_slim_recipe_makes_models_like_the_shipped_one():
     assert card.networks == SLIM_RECIPE.network and card.prepare == SLIM_RECIPE.prepare
     assert card.patch_spacing_mm == SLIM_RECIPE.patch_spacing_mm
     assert card.detector_weight == SLIM_RECIPE.detector_weight
+    assert card.mirrored == SLIM_RECIPE.mirrored
 
 
 def test_steps_and_seed_reach_every_network():

@@ -38,7 +38,8 @@ class ModelCard:
 
     value_range: "unit" for an image in [0, 1]; "signed" for 2v - 1 with 0.5 outside the brain.
     patch_spacing_mm: voxel size of candidate patches; None takes the working grid's voxels.
-    detector_weight: of step 1 in the probability that step 2 gives.
+    detector_weight: of step 1 in the probability that step 2 gives. mirrored: step 2 looks at the
+    mirror images of each patch as well.
     files: name in the model's folder to SHA-256. training: data, seed, command, figures, limits.
     """
 
@@ -51,6 +52,7 @@ class ModelCard:
     prepare: PrepareSettings = field(default_factory=PrepareSettings)
     patch_spacing_mm: tuple[float, float, float] | None = (0.5, 0.5, 1.5)
     detector_weight: float = 0.0
+    mirrored: bool = False
     operating_points: dict[OperatingPoint, Thresholds] = field(default_factory=dict)
     networks: NetworkConfig = field(default_factory=NetworkConfig)
     files: dict[str, str] = field(default_factory=dict)
@@ -85,6 +87,7 @@ class ModelCard:
             discriminate=DiscriminateSettings(
                 threshold=thresholds.student,
                 detector_weight=self.detector_weight,
+                mirrored=self.mirrored,
                 patch_shape=self.patch_shape,
                 patch_spacing_mm=self.patch_spacing_mm,
             ),

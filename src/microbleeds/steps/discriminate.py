@@ -80,7 +80,7 @@ def discriminate(
             settings.patch_shape,
             settings.patch_spacing_mm,
         )
-        probabilities = student.run(patches)[:, 1]
+        probabilities = student_probability(student, patches, settings.mirrored)
         before = np.array([row.detector_probability for row in rows])
         joint = joint_probability(before, probabilities, settings.detector_weight)
         rated += [
@@ -88,6 +88,21 @@ def discriminate(
             for row, student, both in zip(rows, probabilities, joint, strict=True)
         ]
     return replace(candidates, table=drop_improbable(rated, settings.threshold))
+
+
+def student_probability(
+    student: PatchClassifier, patches: NDArray[np.float32], mirrored: bool
+) -> NDArray[np.floating[Any]]:
+    """Of a microbleed, (N,), in patches (N, C, X, Y, Z), slices along Z.
+
+    mirrored: the mean of the log odds over each patch and its three mirror images in the slice.
+    """
+    if not mirrored:
+        return student.run(patches)[:, 1]
+    views = (patches, *(np.flip(patches, axes) for axes in (2, 3, (2, 3))))
+    odds = [_log_odds(student.run(np.ascontiguousarray(view))[:, 1]) for view in views]
+    probability: NDArray[np.float64] = expit(np.mean(odds, axis=0))
+    return probability
 
 
 def joint_probability(

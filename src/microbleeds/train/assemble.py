@@ -99,6 +99,7 @@ def write_model(
         prepare=recipe.prepare,
         patch_spacing_mm=recipe.patch_spacing_mm,
         detector_weight=recipe.detector_weight,
+        mirrored=recipe.mirrored,
         operating_points={"sensitive": Thresholds(recipe.candidate_threshold, 0.0)},
         networks=recipe.network,
     )

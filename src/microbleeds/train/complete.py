@@ -64,6 +64,7 @@ def fine_tune(
             prepare=card.prepare,
             patch_spacing_mm=card.patch_spacing_mm,
             detector_weight=card.detector_weight,
+            mirrored=card.mirrored,
         )
     return train_all(rows, out, recipe, work, Start(model, frozen))
 

@@ -23,7 +23,7 @@ class Recipe:
     validation_cases: at most so many images of them are looked at, to save time.
     candidate_threshold: from which probability step 1's voxels become examples for step 2.
     smallest_mm3, faintest, mask_error_mm: see `CaseSettings`.
-    detector_weight: of step 1 in the probability that step 2 gives.
+    detector_weight, mirrored: see `ModelCard`; training itself does without mirror images.
     alpha, temperature: of distillation. split_seed: of the choice of validation subjects; initial
     weights and draws come from the seeds of the three trainings.
     """
@@ -51,6 +51,7 @@ class Recipe:
     faintest: float = 0.0
     mask_error_mm: tuple[float, float] = (0.0, 0.0)
     detector_weight: float = 0.0
+    mirrored: bool = False
     alpha: float = 0.6
     temperature: float = 4.0
     split_seed: int = 0
@@ -82,6 +83,7 @@ SLIM_RECIPE = Recipe(
     faintest=0.075,
     mask_error_mm=(-1.5, 2.5),
     detector_weight=0.3,
+    mirrored=True,
 )
 _PUBLISHED_TRAINING = TrainSettings(schedule="step", warmup=0, batch=8)
 
