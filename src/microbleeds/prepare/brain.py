@@ -88,12 +88,17 @@ def without_skin(
     if not inside.any():
         return probability
     lit = inside & (image > _DARK * np.median(image[inside]))
-    parts, count = ndimage.label(ndimage.binary_erosion(lit, iterations=_SKULL, border_value=1))
-    if count == 0:
+    core = largest_piece(ndimage.binary_erosion(lit, iterations=_SKULL, border_value=1))
+    if not core.any():
         return probability
-    core = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
     near = ndimage.binary_fill_holes(ndimage.binary_dilation(core, iterations=_SKULL + 1))
     return np.where(near | ~inside, probability, 0).astype(np.float32)
+
+
+def largest_piece(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The largest connected part of a mask; an empty mask stays as it is."""
+    parts, count = ndimage.label(mask)
+    return parts == 1 + np.argmax(np.bincount(parts.ravel())[1:]) if count else mask
 
 
 def unit_scale(image: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -158,14 +163,14 @@ def isotropic_grid(
 def _one_piece(probability: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
     """Other parts than the largest set to 0, holes in it to 1; and the probability to cut at."""
     for level in PROBABILITIES:
-        parts, count = ndimage.label(probability > level)
-        if count == 0:
+        inside = probability > level
+        if not inside.any():
             return np.zeros_like(probability), level
-        largest = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
+        largest = largest_piece(inside)
         filled = ndimage.binary_fill_holes(largest)
         if filled.sum() * SPACING_MM**3 <= 1000 * LARGEST_BRAIN_CM3:
             break
-    probability = np.where((parts > 0) & ~largest, 0, probability)
+    probability = np.where(inside & ~largest, 0, probability)
     return np.where(filled & ~largest, 1, probability).astype(np.float32), level
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from microbleeds.errors import UserError
+from microbleeds.prepare.brain import largest_piece
 from microbleeds.simulate.label_map import read_label_map
 
 Tissue = Literal["air", "white", "grey", "deep", "csf", "vessel", "bone", "marrow", "soft", "eye"]
@@ -69,7 +70,7 @@ def read_head(path: Path) -> Head:
 
 def make_head(numbers: NDArray[np.int16]) -> Head:
     """Head from FreeSurfer numbers (X, Y, Z) at 1 mm in RAS order."""
-    solid = _largest(numbers > 0)
+    solid = largest_piece(numbers > 0)
     box = ndimage.find_objects(solid.astype(np.uint8))[0]
     numbers, solid = np.where(solid, numbers, 0)[box], solid[box]
     order = [number for group in _TISSUES.values() for number in group]
@@ -95,19 +96,12 @@ def brain_of(numbers: NDArray[np.int16]) -> NDArray[np.bool_]:
     levels = np.flatnonzero(np.isin(numbers, _CEREBELLUM).any(axis=(0, 1)))
     if len(levels):
         brain[:, :, : max(0, levels[0] - 10)] &= numbers[:, :, : max(0, levels[0] - 10)] != _STEM
-    brain = _largest(brain)
+    brain = largest_piece(brain)
     box = ndimage.find_objects(brain.astype(np.uint8))[0]
     closed = ndimage.binary_fill_holes(_closed(brain[box], 4.0))
     grown = np.zeros_like(brain)
     grown[box] = closed
     return ndimage.binary_dilation(grown)  # type: ignore[no-any-return]
-
-
-def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The largest connected part of `mask`."""
-    parts, count = ndimage.label(mask)
-    largest: NDArray[np.bool_] = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
-    return largest if count else mask
 
 
 def _between(mask: NDArray[np.bool_], axis: int) -> NDArray[np.bool_]:

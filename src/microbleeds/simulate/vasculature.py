@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from microbleeds.simulate import anatomy as an
 from microbleeds.simulate.deform import stretch
-from microbleeds.simulate.vessels import Tubes, join, walk
+from microbleeds.simulate.vessels import Tubes, join, value_at, walk
 
 # Median radius in mm of arteries in the outer sulci and in the midst of the head, and the spread
 # of its logarithm: cortical branches measure 0.5-1.2 mm across, M2 and A2 2 mm, M1 3 mm.
@@ -48,7 +48,7 @@ def arteries(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
     deep = _fluid(labels) & (depth > rng.uniform(0.4, 0.85))
     starts = _starts(deep, int(rng.uniform(40, 300)), rng)
     n = len(starts)
-    inwards = np.interp(_value_at(depth, starts), (0.6, 1.0), ARTERY_RADIUS)
+    inwards = np.interp(value_at(depth, starts), (0.6, 1.0), ARTERY_RADIUS)
     radii = np.minimum(inwards * rng.lognormal(0, ARTERY_SPREAD, n), 2.0)
     return walk(
         starts, rng.normal(size=(n, 3)), rng.uniform(8, 45, n), radii, wet, rng, least=IN_FLUID
@@ -188,12 +188,7 @@ def _wide_blur(mask: NDArray[np.bool_], sigma_mm: float) -> NDArray[np.float32]:
     return blurred
 
 
-def _value_at(image: NDArray[np.float32], points: NDArray[np.float64]) -> NDArray[np.float64]:
-    value: NDArray[np.float64] = ndimage.map_coordinates(image, points.T, order=1, mode="nearest")
-    return value
-
-
 def _gradient_at(image: NDArray[np.float32], points: NDArray[np.float64]) -> NDArray[np.float64]:
-    slopes = (_value_at(np.asarray(slope), points) for slope in np.gradient(image))
+    slopes = (value_at(np.asarray(slope), points) for slope in np.gradient(image))
     gradient: NDArray[np.float64] = np.stack(list(slopes), -1).astype(float)
     return gradient

@@ -45,12 +45,12 @@ def walk(
     for step in range(int(lengths_mm.max() / STEP_MM)):
         alive = step * STEP_MM < lengths_mm
         if guide is not None and least is not None:
-            alive &= ndimage.map_coordinates(guide, position.T, order=1, mode="nearest") >= least
+            alive &= value_at(guide, position) >= least
         position, heading = position[alive], heading[alive]
         lengths_mm, radii_mm = lengths_mm[alive], radii_mm[alive]
         slope = np.zeros_like(position)
         for axis, component in enumerate(slopes):
-            slope[:, axis] = ndimage.map_coordinates(component, position.T, order=1, mode="nearest")
+            slope[:, axis] = value_at(component, position)
         heading = _unit(heading + pull * slope + rng.normal(0, wander, position.shape))
         position = position + STEP_MM * heading
         taper = 1 - 0.5 * step * STEP_MM / lengths_mm
@@ -110,6 +110,12 @@ def join(*parts: Tubes) -> Tubes:
     return Tubes(
         np.concatenate([p.centres for p in parts]), np.concatenate([p.radii for p in parts])
     )
+
+
+def value_at(image: NDArray[np.float32], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Linear values of an image (X, Y, Z) at points (N, 3), the nearest ones outside it."""
+    value: NDArray[np.float64] = ndimage.map_coordinates(image, points.T, order=1, mode="nearest")
+    return value
 
 
 def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -164,8 +164,7 @@ def places_of(
     weights = detector / "detector.safetensors"
     network = cast(Detector, load_network("detector", detector))
     name = f"places-{PLACES_FORMAT}-{sha256(weights)[:16]}-{recipe.candidate_threshold:g}"
-    folder = work.cache / name
-    make_folder(folder)
+    folder = make_folder(work.cache / name)
     onnx = folder / "detector.onnx"  # twice as fast as torch, and what detection will run
     if not onnx.exists():
         export_onnx(network, onnx)
