@@ -42,11 +42,20 @@ class CandidateSettings:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """From log odds to those that hold on average: intercept + slope * log odds (Platt 1999)."""
+
+    intercept: float = 0.0
+    slope: float = 1.0
+
+
+@dataclass(frozen=True)
 class DiscriminateSettings:
-    """Step 2: patch geometry, weight of step 1 (properties of the model) and the threshold."""
+    """Step 2: patch geometry, weighing and calibration (of the model), and the threshold."""
 
     threshold: float = 0.5
     detector_weight: float = 0.0  # in the joint log odds; 0: the student alone, as published
+    calibration: Calibration = field(default_factory=Calibration)  # of the joint probability
     mirrored: bool = False  # the student's mean over a patch and its mirror images in the slice
     patch_shape: tuple[int, int, int] = (32, 32, 16)
     patch_spacing_mm: tuple[float, float, float] | None = (0.5, 0.5, 1.5)  # None: grid voxels

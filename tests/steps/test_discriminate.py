@@ -5,9 +5,10 @@ import pytest
 from scipy.ndimage import map_coordinates
 
 from microbleeds.prepare.grid import Grid
-from microbleeds.settings import DiscriminateSettings
+from microbleeds.settings import Calibration, DiscriminateSettings
 from microbleeds.steps import Candidate, Candidates
 from microbleeds.steps.discriminate import (
+    calibrated,
     discriminate,
     extract_patches,
     joint_probability,
@@ -65,6 +66,14 @@ def test_without_spacing_the_voxels_come_as_they_are(channels):
 def test_no_centres_give_no_patches(channels):
     patches = extract_patches(channels, GRID, np.empty((0, 3)), (4, 4, 4), (1.0, 1.0, 1.0))
     assert patches.shape == (0, 2, 4, 4, 4)
+
+
+def test_calibration_moves_the_log_odds_along_a_line():
+    given = np.array([0.0, 0.5, 0.8, 1.0])
+    found = calibrated(given, Calibration(-1.0, 0.5))
+    assert found[1:3] == pytest.approx([1 / (1 + np.e), 2 / (2 + np.e)])  # odds 1, 4: half of ln 4
+    assert (np.diff(found) > 0).all() and found[0] > 0 and found[-1] < 1
+    np.testing.assert_allclose(calibrated(given, Calibration())[1:3], given[1:3])
 
 
 def test_the_joint_probability_is_the_weighted_mean_of_the_log_odds():

@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 
 from microbleeds.errors import UserError
-from microbleeds.evaluate.froc import Froc
+from microbleeds.evaluate.calibration import fit_calibration
+from microbleeds.evaluate.froc import Froc, froc
 from microbleeds.models.card import Thresholds, read_card, write_card
 from microbleeds.models.zoo import load_models
 from microbleeds.report.files import write_json
+from microbleeds.settings import Calibration
 from microbleeds.train import assemble
-from microbleeds.train.assemble import About, assemble_model, final_curve, operating_points
+from microbleeds.train.assemble import About, assemble_model, final_findings, operating_points
 from microbleeds.train.store import read_recipe
 
 
@@ -46,7 +48,7 @@ def test_a_killed_assembly_leaves_the_model_before_it(trained, rows, tmp_path, m
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(assemble, "final_curve", killed)
+    monkeypatch.setattr(assemble, "final_findings", killed)
     with pytest.raises(KeyboardInterrupt):
         assemble_model(rows[:1], out, *folders(trained)[:2], about=About("Other."))
     assert load_models(out).card.description == before.description
@@ -59,13 +61,20 @@ def test_a_killed_assembly_leaves_the_model_before_it(trained, rows, tmp_path, m
 
 def test_the_curve_is_that_of_what_detect_reports(trained, rows, tmp_path):
     card = assemble_model(rows[:1], tmp_path / "model", *folders(trained)[:2])
-    everything = {"sensitive": Thresholds(0.0, 0.0)}
-    write_card(replace(card, operating_points=everything), tmp_path / "model")
-    curve = final_curve(load_models(tmp_path / "model"), rows[:1])
+    open_card = replace(
+        card,
+        operating_points={"sensitive": Thresholds(0.0, 0.0)},
+        calibration=Calibration(),
+    )
+    write_card(open_card, tmp_path / "model")
+    findings = final_findings(load_models(tmp_path / "model"), rows[:1])
+    assert fit_calibration(findings) == card.calibration
+    curve = froc(findings)
     assert np.isinf(curve.threshold[0]) and curve.fp_per_scan[0] == 0 == curve.tpr[0]
     assert (np.diff(curve.fp_per_scan) >= 0).all() and curve.tpr[-1] <= 1
     # all balls are smaller than this: none is left that could be missed
-    assert np.isnan(final_curve(load_models(tmp_path / "model"), rows[:1], 1e6).tpr).all()
+    none = final_findings(load_models(tmp_path / "model"), rows[:1], 1e6)
+    assert np.isnan(froc(none).tpr).all()
 
 
 def test_folders_that_do_not_belong_together_are_refused(trained, rows, recipe, tmp_path):

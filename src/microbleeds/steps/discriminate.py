@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from microbleeds.prepare.grid import Grid
-from microbleeds.settings import DiscriminateSettings
+from microbleeds.settings import Calibration, DiscriminateSettings
 from microbleeds.steps import Candidate, Candidates
 
 _BATCH = 32
@@ -82,7 +82,10 @@ def discriminate(
         )
         probabilities = student_probability(student, patches, settings.mirrored)
         before = np.array([row.detector_probability for row in rows])
-        joint = joint_probability(before, probabilities, settings.detector_weight)
+        joint = calibrated(
+            joint_probability(before, probabilities, settings.detector_weight),
+            settings.calibration,
+        )
         rated += [
             replace(row, student_probability=float(student), joint_probability=float(both))
             for row, student, both in zip(rows, probabilities, joint, strict=True)
@@ -100,7 +103,7 @@ def student_probability(
     if not mirrored:
         return student.run(patches)[:, 1]
     views = (patches, *(np.flip(patches, axes) for axes in (2, 3, (2, 3))))
-    odds = [_log_odds(student.run(np.ascontiguousarray(view))[:, 1]) for view in views]
+    odds = [log_odds(student.run(np.ascontiguousarray(view))[:, 1]) for view in views]
     probability: NDArray[np.float64] = expit(np.mean(odds, axis=0))
     return probability
 
@@ -112,12 +115,20 @@ def joint_probability(
 
     weight: of the detector; 0 is the published rule, where the student alone decides.
     """
-    odds = [_log_odds(detector), _log_odds(student)]
+    odds = [log_odds(detector), log_odds(student)]
     joint: NDArray[np.float64] = expit(weight * odds[0] + (1 - weight) * odds[1])
     return joint
 
 
-def _log_odds(probability: NDArray[Any]) -> NDArray[np.float64]:
+def calibrated(probability: NDArray[Any], calibration: Calibration) -> NDArray[np.float64]:
+    """Probabilities (N,) that hold on average, in the same order as before."""
+    odds = calibration.intercept + calibration.slope * log_odds(probability)
+    result: NDArray[np.float64] = expit(odds)
+    return result
+
+
+def log_odds(probability: NDArray[Any]) -> NDArray[np.float64]:
+    """Of probabilities (N,), finite even of 0 and 1."""
     odds: NDArray[np.float64] = logit(np.clip(np.asarray(probability, np.float64), 1e-6, 1 - 1e-6))
     return odds
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from microbleeds import __version__
 from microbleeds.errors import UserError
+from microbleeds.evaluate.calibration import calibrate, fit_calibration
 from microbleeds.evaluate.froc import Froc, froc, threshold_at, tpr_at
 from microbleeds.evaluate.lesions import from_centres
 from microbleeds.evaluate.matching import Finding, Findings, match
@@ -28,8 +29,8 @@ from microbleeds.train.settings import Recipe
 from microbleeds.train.store import KINDS, Kind, Network, load_network, read_recipe
 
 #: False positives a scan, on the images for calibration, that each operating point allows.
-FALSE_POSITIVES: dict[OperatingPoint, float] = {"sensitive": 4.0, "balanced": 1.0, "precise": 0.25}
-_LOWEST, _HIGHEST = 0.05, 0.99  # few scans cannot tell thresholds beyond these
+FALSE_POSITIVES: dict[OperatingPoint, float] = {"sensitive": 4.0, "balanced": 2.0, "precise": 0.5}
+_LOWEST, _HIGHEST = 0.01, 0.99  # few scans cannot tell thresholds beyond these
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,9 @@ def write_model(
     rows: Sequence[Row],
     about: About,
 ) -> ModelCard:
-    """Write a model folder whose operating points keep to `FALSE_POSITIVES` on `rows`.
+    """Write a model folder, its probabilities and operating points calibrated on `rows`.
+
+    The points keep to `FALSE_POSITIVES`.
 
     Everything is made aside and then moved into `out`, the card last; other files there stay.
     Raises UserError when the folder cannot be made or a row cannot be used.
@@ -107,9 +110,12 @@ def write_model(
     temporary = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed
     card = write_model_folder(temporary, open_card, networks)
-    curve = final_curve(load_models(temporary), rows, recipe.smallest_mm3)
+    findings = final_findings(load_models(temporary), rows, recipe.smallest_mm3)
+    calibration = fit_calibration(findings)
+    curve = froc(calibrate(findings, calibration))
     card = replace(
         card,
+        calibration=calibration,
         operating_points=operating_points(curve, recipe.candidate_threshold),
         training={
             "version": __version__,
@@ -128,8 +134,8 @@ def write_model(
     return card
 
 
-def final_curve(models: Models, rows: Sequence[Row], smallest_mm3: float = 0.0) -> Froc:
-    """FROC of what `detect` reports in the rows, steps 1 to 3, over all thresholds of step 2.
+def final_findings(models: Models, rows: Sequence[Row], smallest_mm3: float = 0.0) -> Findings:
+    """What `detect` reports in the rows, steps 1 to 3, whatever the probability of step 2.
 
     models: with an operating point "sensitive" that lets everything through step 2. Matching is
     that of VALDO; smallest_mm3: see `match`.
@@ -143,7 +149,7 @@ def final_curve(models: Models, rows: Sequence[Row], smallest_mm3: float = 0.0) 
         )
         truth = read_true_labels(row.label)
         table += match(row.image.name, detected, truth, "valdo", smallest_mm3=smallest_mm3)
-    return froc(Findings(tuple(table), tuple(row.image.name for row in rows)))
+    return Findings(tuple(table), tuple(row.image.name for row in rows))
 
 
 def operating_points(points: Froc, detector: float) -> dict[OperatingPoint, Thresholds]:
