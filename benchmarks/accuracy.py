@@ -26,6 +26,7 @@ import typer
 from numpy.typing import NDArray
 
 from microbleeds import Detections, detect, load_brain, load_models, read_scan
+from microbleeds.evaluate.calibration import reliability
 from microbleeds.evaluate.froc import froc, tpr_at
 from microbleeds.evaluate.lesions import Lesions, from_centres
 from microbleeds.evaluate.matching import Finding, Findings, match
@@ -41,7 +42,9 @@ SHARED = ROOT.parent / "shared"
 HELD_OUT = tuple(SHARED / "anatomy" / f"training_seg_{n:02d}.nii.gz" for n in range(17, 21))
 SEED = 900
 SIZES_MM = (0.0, 2.0, 2.5, 3.0, 4.0, 20.0)  # apparent diameters, for the TPR by size
+# Candidates that are left after a step are kept in the end or dropped for one of these reasons.
 STEPS = {"1": ("step 2", "step 3"), "2": ("step 3",), "3": ()}
+RATED = "rated"  # all candidates with the probability that step 2 gave them
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,13 @@ class Measured:
 
 
 def after_step(found: Detections, step: str) -> Lesions:
-    """What is left after a step, with the last probability given up to there."""
+    """What is left after a step (or all, rated), with the last probability given up to there."""
 
     def confidence(row: Candidate) -> float:
         return row.detector_probability if step == "1" else row.probability
 
-    rows = [r for r in found.table if r.kept or r.reason.startswith(STEPS[step])]
+    reasons = STEPS["1" if step == RATED else step]
+    rows = [r for r in found.table if r.kept or r.reason.startswith(reasons)]
     return from_centres(
         np.array([r.xyz_mm for r in rows]).reshape(-1, 3), np.array([confidence(r) for r in rows])
     )
@@ -93,14 +97,14 @@ def real() -> Iterator[Measured]:
 def measure(
     cases: Iterator[Measured], contrast: str, point: str, least_mm: float = 0.0
 ) -> tuple[dict[str, Findings], NDArray[np.float64]]:
-    """Findings after each step over all cases, and the diameters of all rated microbleeds.
+    """Findings after each step and of all rated candidates; the diameters of all microbleeds.
 
     least_mm: smallest apparent diameter of a microbleed that is rated, where diameters are known.
     """
     smallest_mm3 = np.pi / 6 * least_mm**3
     models, brain = load_models(), load_brain()
     settings = models.card.settings(point)  # type: ignore[arg-type]
-    table: dict[str, list[Finding]] = {step: [] for step in STEPS}
+    table: dict[str, list[Finding]] = {step: [] for step in (*STEPS, RATED)}
     names, diameters = [], []
     for case in cases:
         found = detect(read_scan(case.image, contrast), models, brain, settings)  # type: ignore[arg-type]
@@ -108,7 +112,7 @@ def measure(
         volumes = case.truth.volumes_mm3
         rated = np.empty(0) if volumes is None else volumes[volumes >= smallest_mm3]
         diameters.append(np.array([diameter_mm(volume) for volume in rated]))
-        for step in STEPS:
+        for step in table:
             detected = after_step(found, step)
             table[step] += match(
                 case.name, detected, case.truth, "valdo", smallest_mm3=smallest_mm3
@@ -144,13 +148,33 @@ def show(name: str, findings: dict[str, Findings]) -> str:
     for step in STEPS:
         partial = summarise(findings[step], resamples=1).figures
         steps.append(f"{partial['tpr'].value:.2f} / {partial['fp_per_scan'].value:.1f}")
-    curve = froc(findings["2"])
+    curve = froc(findings[RATED])
     tpr, f1 = figure["tpr"], figure["f1"]
     return (
         f"| {name} | {summary.scans} | {summary.lesions} | {steps[0]} | {steps[1]} | {steps[2]} "
         f"| {tpr.low:.2f}-{tpr.high:.2f} | {f1.value:.2f} ({f1.low:.2f}-{f1.high:.2f}) "
         f"| {tpr_at(curve, 1):.2f} | {tpr_at(curve, 2):.2f} |"
     )
+
+
+def draw(curves: dict[str, Findings], path: Path) -> None:
+    """FROC and reliability of everything that step 2 rated, side by side."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((9, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for (name, findings), style in zip(curves.items(), ("-o", "--s", ":^", "-.d"), strict=False):
+        points, shown = froc(findings), reliability(findings)
+        left.step(points.fp_per_scan, points.tpr, style[:-1], where="post", label=name)
+        error = f"{name}: expected error {shown.error:.3f}"
+        right.plot(shown.probability, shown.share, style, label=error, markersize=4)
+    left.set(xlim=(0, 8), ylim=(0, 1), xlabel="false positives a scan", ylabel="found")
+    right.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+    right.set(xlabel="probability reported", ylabel="share that are microbleeds")
+    for axes in (left, right):
+        axes.grid(color="0.9")
+        axes.legend(fontsize=8)
+    figure.savefig(path, dpi=100)
 
 
 def main(
@@ -160,6 +184,7 @@ def main(
     least_mm: Annotated[float, typer.Option(help="Smallest bleeds rated, simulated heads")] = 2.0,
     bleeds: Annotated[tuple[int, int], typer.Option(help="Fewest and most a head")] = (0, 12),
     only_real: Annotated[bool, typer.Option("--only-real")] = False,
+    figure: Annotated[Path | None, typer.Option(help="PNG of FROC and reliability")] = None,
 ) -> None:
     """Print the table."""
     kinds = contrast or ["t2star"]
@@ -170,15 +195,20 @@ def main(
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     sizes: list[str] = []
+    curves: dict[str, Findings] = {}
     if not only_real:
         settings = HeadSettings(lesions=LesionRanges(count=bleeds))
         simulate_dataset(folder, heads, tuple(kinds), SEED, HELD_OUT, settings)  # type: ignore[arg-type]
         for kind in kinds:
             findings, diameters = measure(simulated(folder, kind), kind, point, least_mm)
             lines.append(show(f"simulated {kind}", findings))
+            curves[f"simulated {kind}"] = findings[RATED]
             sizes.append(f"simulated {kind}, {show_sizes(findings['3'], diameters)}")
     findings, _ = measure(real(), "t2star", point)
     lines.append(show("real T2*-GRE (real_dev)", findings))
+    curves["real T2*-GRE"] = findings[RATED]
+    if figure:
+        draw(curves, figure)
     print("\n".join([*lines, "", *sizes]))
 
 

@@ -37,6 +37,9 @@ SIZES = (
     ((512, 512, 160), (0.4, 0.4, 0.8)),
 )
 HEAD = ((176, 208, 60), (0.8, 0.8, 2.0))  # the one that the released code was timed on
+THREADS = (1, 2)
+# What the span that the released code covers itself does not hold.
+OUTSIDE = ("start and imports", "reading", "brain mask", "writing")
 app = typer.Typer(help=__doc__)
 
 
@@ -272,59 +275,65 @@ def macs_per_voxel() -> dict[str, float]:
 def show_steps(images: list[Path]) -> None:
     """Table 1: every step of every scan, one thread and two."""
     for image in images:
-        runs = {threads: child("ours", image, "--threads", threads, threads=threads)
-                for threads in (1, 2)}  # fmt: skip
-        walls = {threads: whole_process(image, threads) for threads in (1, 2)}
-        print(f"\n{image.name}: {runs[1]['candidates']} candidates, "
-              f"brain {runs[1]['brain_cm3']:.0f} cm3")  # fmt: skip
-        print("| step | CPU-s, 1 thread | wall | CPU-s, 2 threads | wall |\n|---|---|---|---|---|")
-        for step in runs[1]["spent"]:
-            cells = [f"{value:.2f}" for n in (1, 2) for value in runs[n]["spent"][step]]
+        runs = {n: child("ours", image, "--threads", n, threads=n) for n in THREADS}
+        first = runs[THREADS[0]]
+        print(
+            f"\n{image.name}: {first['candidates']} candidates, brain {first['brain_cm3']:.0f} cm3"
+        )
+        columns = (f"CPU-s, {n} thread(s) | wall" for n in THREADS)
+        print(f"| step | {' | '.join(columns)} |\n|---|{'---|---|' * len(THREADS)}")
+        for step in first["spent"]:
+            cells = (f"{value:.2f}" for run in runs.values() for value in run["spent"][step])
             print(f"| {step} | {' | '.join(cells)} |")
-        for threads, (wall, cpu, peak) in walls.items():
-            print(f"whole command, {threads} thread(s): {wall:.1f} s wall, {cpu:.1f} CPU-s, "
-                  f"{peak:.0f} MB")  # fmt: skip
+        for n in THREADS:
+            wall, cpu, peak = whole_process(image, n)
+            print(f"whole command, {n} thread(s): {wall:.1f} s, {cpu:.1f} CPU-s, {peak:.0f} MB")
 
 
 def show_floor(image: Path) -> None:
     """Table 2: the networks against multiply-adds over the measured peak rate, one thread."""
     run, rate, macs = child("ours", image, "--threads", 1), peak_rate(1), macs_per_voxel()
-    print(f"\n{image.name}: peak {rate:.0f} GMAC/s on one thread; read "
-          f"{run['read_bytes'] / 1e6:.1f} MB, written {run['written_bytes'] / 1e6:.1f} MB")  # fmt: skip
+    read, written = run["read_bytes"] / 1e6, run["written_bytes"] / 1e6
+    print(f"\n{image.name}: at best {rate:.0f} GMAC/s on one thread")
+    print(f"read {read:.1f} MB, written {written:.1f} MB")
     print("| network | GMAC | floor, s | CPU-s | times the floor |\n|---|---|---|---|---|")
     for name, voxels in run["batches"].items():
         work = voxels * macs[name] / 1e9
-        spent = run["spent"][f"  network {name}"][0]
-        print(f"| {name} | {work:.1f} | {work / rate:.2f} | {spent:.2f} "
-              f"| {spent * rate / work:.1f} |")  # fmt: skip
+        floor, spent = work / rate, run["spent"][f"  network {name}"][0]
+        print(f"| {name} | {work:.1f} | {floor:.2f} | {spent:.2f} | {spent / floor:.1f} |")
 
 
 def show_growth(images: list[Path], masks: list[Path]) -> None:
-    """Table 3: one head on finer and finer grids."""
-    print(
-        "\n| voxels | brain voxels, million | CPU-s | per million | peak MB |\n|---|---|---|---|---|"
-    )
+    """Table 3: one head on finer and finer grids, the mask given."""
+    print("\n| voxels | brain voxels, million | CPU-s | per million | peak MB |")
+    print("|---|---|---|---|---|")
     for image, mask in zip(images, masks, strict=True):
         run = child("ours", image, "--threads", 1, "--mask", mask)
-        cpu = sum(spent[0] for step, spent in run["spent"].items() if not step.startswith("  "))
-        million = run["brain_voxels"] / 1e6
-        print(f"| {image.name.split('.')[0]} | {million:.2f} | {cpu:.1f} | {cpu / million:.1f} "
-              f"| {run['peak_mb']:.0f} |")  # fmt: skip
+        cpu, million = sum(own_steps(run).values()), run["brain_voxels"] / 1e6
+        name, peak = image.name.split(".")[0], run["peak_mb"]
+        print(f"| {name} | {million:.2f} | {cpu:.1f} | {cpu / million:.1f} | {peak:.0f} |")
 
 
 def show_released(image: Path, mask: Path) -> None:
     """Table 4: from the brain-extracted image to the mask, one thread each."""
-    mine, other = child("ours", image, "--threads", 1, "--mask", mask), child("theirs", image, mask)
-    outside = ("start and imports", "reading", "brain mask", "writing")
-    spent = {step: cpu for step, (cpu, _) in mine["spent"].items() if step not in outside}
-    spent = {step: cpu for step, cpu in spent.items() if not step.startswith("  ")}
+    runs = {
+        "released": child("theirs", image, mask),
+        "ours": child("ours", image, "--threads", 1, "--mask", mask),
+    }
     print(f"\n{image.name}\n| | step | CPU-s |\n|---|---|---|")
-    for who, steps in (("released", {k: v[0] for k, v in other["spent"].items()}), ("ours", spent)):
+    totals = {}
+    for who, run in runs.items():
+        steps = {k: cpu for k, cpu in own_steps(run).items() if k not in OUTSIDE}
         for step, cpu in steps.items():
             print(f"| {who} | {step} | {cpu:.2f} |")
-    released, own = sum(v[0] for v in other["spent"].values()), sum(spent.values())
-    print(f"released {released:.1f} CPU-s ({other['peak_mb']:.0f} MB), ours {own:.1f} "
-          f"({mine['peak_mb']:.0f} MB): {released / own:.0f} times less")  # fmt: skip
+        totals[who] = sum(steps.values())
+        print(f"| {who} | all ({run['peak_mb']:.0f} MB) | {totals[who]:.1f} |")
+    print(f"{totals['released'] / totals['ours']:.0f} times less")
+
+
+def own_steps(run: dict[str, Any]) -> dict[str, float]:
+    """CPU-seconds of the steps, without the parts of them."""
+    return {step: cpu for step, (cpu, _) in run["spent"].items() if not step.startswith(" ")}
 
 
 @app.command()

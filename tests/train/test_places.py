@@ -10,7 +10,14 @@ from microbleeds.steps.discriminate import extract_patches
 from microbleeds.train.augment import AugmentSettings
 from microbleeds.train.cases import UNRATED, Case
 from microbleeds.train.inference import Found
-from microbleeds.train.places import NEAR_MM, PatchSampler, Places, find_places, sort_places
+from microbleeds.train.places import (
+    NEAR_MM,
+    PatchSampler,
+    Places,
+    find_doubts,
+    find_places,
+    sort_places,
+)
 
 STILL = AugmentSettings(False, False, (1, 1), (0, 0), (1, 1), (0, 0), (0, 0), (1, 1))
 AFFINE = np.array([[0.5, 0, 0, -8], [0, 0.5, 0, 4], [0, 0, 2, 10], [0, 0, 0, 1]])
@@ -123,6 +130,45 @@ def test_patches_are_those_of_detection(spacing, zoom, seen):
     centres = np.concatenate([corner.positive, corner.negative])
     whole = extract_patches(noise, one.grid, centres, (9, 10, 6), seen)
     np.testing.assert_allclose(batch, whole, atol=1e-5)
+
+
+def test_half_of_the_look_alikes_are_drawn_by_their_doubt():
+    voxels = [(10, 10, 3), (30, 30, 8), (50, 50, 12)]
+    first, second = case(), case()
+    there = [
+        Places(np.array([mm((20, 20, 8))]), np.array([mm(v) for v in voxels[:2]]), None),
+        Places(np.array([mm((20, 20, 8))]), np.array([mm(v) for v in voxels[2:]]), None),
+    ]
+    # a doubt of 0.6 in all: a half goes by 0.1 : 0.0 : 0.5, the other half evenly
+    doubts = [np.array([0.1, 0.0]), np.array([0.5])]
+    sampler = PatchSampler([first, second], there, (4, 4, 2), None, 1, STILL, 0.0, doubts)
+    rng = np.random.default_rng(0)
+    drawn = [sampler._place(False, rng) for _ in range(3000)]
+    shares = [np.mean([np.allclose(centre, mm(v)) for _, centre in drawn]) for v in voxels]
+    np.testing.assert_allclose(shares, [1 / 12 + 1 / 6, 1 / 6, 5 / 12 + 1 / 6], atol=0.03)
+    assert all(one is (second if centre[0] > 10 else first) for one, centre in drawn)
+    bleeds = [sampler._place(True, rng)[1] for _ in range(20)]
+    np.testing.assert_allclose(bleeds, [mm((20, 20, 8))] * 20)
+
+
+def test_doubts_are_the_students_probabilities_and_found_once(tmp_path, monkeypatch, recipe):
+    from microbleeds.train import places
+
+    calls = []
+    monkeypatch.setattr(
+        places,
+        "patch_probabilities",
+        lambda network, one, centres, _: calls.append(len(centres)) or centres[:, 0] / 100,
+    )
+    there = [Places(np.empty((0, 3)), np.array([[10.0, 0, 0], [30.0, 0, 0]]), None)]
+    first = find_doubts(None, [case()], there, recipe, tmp_path)
+    again = find_doubts(None, [case()], there, recipe, tmp_path)
+    assert calls == [2]
+    np.testing.assert_allclose([first[0], again[0]], [[0.1, 0.3]] * 2)
+    moved = [replace(there[0], negative=there[0].negative + 1)]
+    np.testing.assert_allclose(
+        find_doubts(None, [case()], moved, recipe, tmp_path)[0], [0.11, 0.31]
+    )
 
 
 def test_both_kinds_are_needed():

@@ -127,6 +127,23 @@ def test_mined_false_positives_reach_the_sampler(
     assert [places.shape[1] for places in given[0]] == [3] * 4
 
 
+def test_the_doubts_of_an_earlier_student_reach_the_sampler(
+    rows, recipe, work, detector, tmp_path, monkeypatch
+):
+    given = []
+    real = recipes.PatchSampler
+    monkeypatch.setattr(
+        recipes, "PatchSampler", lambda *a, doubts: given.append((a[1], doubts)) or real(*a)
+    )
+    folder, _ = detector
+    train_student(rows, tmp_path / "first", recipe, work, folder, None)
+    train_student(rows, tmp_path / "second", recipe, work, folder, None, mined=tmp_path / "first")
+    (_, none), (places, doubts) = given
+    assert none == ()
+    assert [len(d) for d in doubts] == [len(p.negative) for p in places]
+    assert all(((d > 0) & (d < 1)).all() for d in doubts)
+
+
 def test_loading_what_is_not_there(tmp_path, recipe):
     with pytest.raises(UserError, match="holds no trained network"):
         load_network("student", tmp_path)

@@ -73,6 +73,8 @@ def student(
         help="Folder that `train teacher` wrote; without it the student learns alone")] = None,
     alpha: Annotated[float, typer.Option(min=0, max=1, help="Weight of distillation")] = 0.6,
     temperature: Annotated[float, typer.Option(min=0.1, help="Softening of distillation")] = 4.0,
+    mined: Annotated[Path | None, typer.Option(
+        help="An earlier student; look-alikes that it finds hard are shown more often")] = None,
     size: Size = SizeOption.slim, steps: Steps = None, minutes: Minutes = None, seed: Seed = 0,
     workers: Workers = 1,
 ) -> None:  # fmt: skip
@@ -83,7 +85,7 @@ def student(
     """
     recipes, rows, recipe, work = _prepare(data, output, size, steps, minutes, seed, workers)
     recipe = replace(recipe, alpha=alpha, temperature=temperature)
-    recipes.train_student(rows, output, recipe, work, detector, teacher)
+    recipes.train_student(rows, output, recipe, work, detector, teacher, mined=mined)
 
 
 @train_app.command("all")

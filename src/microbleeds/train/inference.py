@@ -75,22 +75,30 @@ def found(case: Case, candidates: Candidates) -> Found:
 
 def rated(network: Teacher | Student, case: Case, seen: Found, recipe: Recipe) -> Found:
     """The candidates with the joint probability of detector and network as their confidence."""
+    confidence = patch_probabilities(network, case, seen.xyz_mm, recipe)
+    joint = joint_probability(seen.confidence, confidence, recipe.detector_weight)
+    return replace(seen, confidence=joint)
+
+
+def patch_probabilities(
+    network: Teacher | Student, case: Case, centres_mm: NDArray[np.float64], recipe: Recipe
+) -> NDArray[np.float64]:
+    """Of a microbleed, (N,), in the patches around points (N, 3) in the scanner."""
     device = next(network.parameters()).device
-    confidence = np.zeros(len(seen.xyz_mm))
+    confidence = np.zeros(len(centres_mm))
     for first in range(0, len(confidence), _BATCH):
         part = slice(first, first + _BATCH)
         patches = extract_patches(
             case.channels[: recipe.network.in_channels],
             case.grid,
-            seen.xyz_mm[part],
+            centres_mm[part],
             recipe.network.patch_shape,
             recipe.patch_spacing_mm,
         )
         with torch.inference_mode():
             logits = patch_logits(network, torch.from_numpy(patches).to(device))
             confidence[part] = torch.softmax(logits, dim=1)[:, 1].cpu().numpy()
-    joint = joint_probability(seen.confidence, confidence, recipe.detector_weight)
-    return replace(seen, confidence=joint)
+    return confidence
 
 
 def patch_logits(network: Teacher | Student, patches: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,14 +16,16 @@ from microbleeds.errors import UserError
 from microbleeds.files import whole_file
 from microbleeds.models.config import Triple
 from microbleeds.models.engine import Engine
+from microbleeds.models.networks import Student
 from microbleeds.prepare.grid import Grid
 from microbleeds.steps import Candidates
 from microbleeds.steps.discriminate import extract_patches
 from microbleeds.train.augment import AugmentSettings, augment
 from microbleeds.train.cases import UNRATED, Case
-from microbleeds.train.inference import Found, case_candidates, found
+from microbleeds.train.inference import Found, case_candidates, found, patch_probabilities
 from microbleeds.train.loop import Batch
 from microbleeds.train.sampling import brain_voxel, cut
+from microbleeds.train.settings import Recipe
 
 PLACES_FORMAT = 2  # of the kept files; raise it when `sort_places` changes what it returns
 NEAR_MM = 2.0  # a candidate this near to a microbleed shows it
@@ -45,6 +48,8 @@ class PatchSampler:
 
     shape, spacing_mm: of the patch, as in detection. shift_mm: how far, along each axis of the
     patch, its middle may lie from the place, since a detector's centres are not exact.
+    doubts: of each case, for every look-alike how probably an earlier student took it for a
+    microbleed, (N,); half of the look-alikes are then drawn in proportion to it.
     Raises UserError when there is nothing of one of the two kinds.
     """
 
@@ -55,6 +60,7 @@ class PatchSampler:
     in_channels: int
     augmentation: AugmentSettings
     shift_mm: float = 1.0
+    doubts: Sequence[NDArray[np.float64]] = ()
 
     def __post_init__(self) -> None:
         """Check that both classes are there."""
@@ -81,17 +87,27 @@ class PatchSampler:
     def _patch(
         self, positive: bool, rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        counts = np.array([len(self._of(places, positive)) for places in self.places])
-        chosen = int(rng.integers(counts.sum()))
-        number = int(np.searchsorted(np.cumsum(counts), chosen, side="right"))
-        case = self.cases[number]
-        centre = self._of(self.places[number], positive)[chosen - int(counts[:number].sum())]
+        case, centre = self._place(positive, rng)
         centre = centre + rng.uniform(-self.shift_mm, self.shift_mm, 3)
         spacing = self._spacing(rng)
         stack, grid = self._around(case, centre, spacing)
         patch = extract_patches(stack, grid, centre[None], self.shape, spacing)[0]
         labels = (patch[-1] >= 0.5).astype(np.uint8)
         return augment(patch[:-1], labels, self.augmentation, rng)
+
+    def _place(self, positive: bool, rng: np.random.Generator) -> tuple[Case, NDArray[np.float64]]:
+        """A case and one of its places, all equally likely or by their doubt."""
+        if self.doubts and not positive and rng.random() < 0.5:
+            doubt = np.cumsum([d.sum() for d in self.doubts])
+            number = int(np.searchsorted(doubt, rng.uniform(0, doubt[-1])))
+            within = np.cumsum(self.doubts[number])
+            place = int(np.searchsorted(within, rng.uniform(0, within[-1])))
+        else:
+            counts = np.cumsum([len(self._of(places, positive)) for places in self.places])
+            chosen = int(rng.integers(counts[-1]))
+            number = int(np.searchsorted(counts, chosen, side="right"))
+            place = chosen - int(counts[number])  # from the end
+        return self.cases[number], self._of(self.places[number], positive)[place]
 
     def _spacing(self, rng: np.random.Generator) -> tuple[float, float, float] | None:
         """Of one patch: a little larger or smaller than in detection, so that sizes vary more."""
@@ -125,6 +141,22 @@ def find_places(
     engine: the detector; threshold: probability from which its voxels are candidates.
     """
     return tuple(_kept(engine, case, threshold, folder / f"{case.name}.npz") for case in cases)
+
+
+def find_doubts(
+    student: Student, cases: Sequence[Case], places: Sequence[Places], recipe: Recipe, folder: Path
+) -> tuple[NDArray[np.float64], ...]:
+    """How probably a student takes each look-alike for a microbleed, kept as `find_places` does."""
+    doubts = []
+    for case, there in zip(cases, places, strict=True):
+        points = hashlib.sha256(there.negative.tobytes()).hexdigest()[:16]
+        path = folder / f"{case.name}-{points}.npy"
+        if not path.exists():
+            found = patch_probabilities(student, case, there.negative, recipe)
+            with whole_file(path) as temporary, temporary.open("wb") as file:
+                np.save(file, found)
+        doubts.append(np.load(path))
+    return tuple(doubts)
 
 
 def sort_places(case: Case, candidates: Candidates) -> Places:

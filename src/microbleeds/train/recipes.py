@@ -28,7 +28,7 @@ from microbleeds.train.losses import (
     segmentation_loss,
     teacher_loss,
 )
-from microbleeds.train.places import PLACES_FORMAT, PatchSampler, Places, find_places
+from microbleeds.train.places import PLACES_FORMAT, PatchSampler, Places, find_doubts, find_places
 from microbleeds.train.sampling import DetectorSampler
 from microbleeds.train.settings import Recipe, Start, Work
 from microbleeds.train.store import (
@@ -116,11 +116,13 @@ def train_student(
     detector: Path,
     teacher: Path | None,
     start: Start | None = None,
+    mined: Path | None = None,
 ) -> Fit:
     """Step 2's student, distilled from the teacher in its folder, or trained without any.
 
     Its extractor starts from the detector's either way (where it is as wide), so that the two
-    differ in nothing else.
+    differ in nothing else. mined: folder of an earlier student; the look-alikes that it finds
+    hard are shown more often.
     Writes and raises as `train_detector`.
     """
     guide = None
@@ -139,7 +141,7 @@ def train_student(
     network = cast(Student, _network("student", recipe, recipe.student, start))
     if start is None:
         transfer(load_network("detector", detector), network)
-    return _on_patches(network, "student", loss, rows, out, recipe, work, detector)
+    return _on_patches(network, "student", loss, rows, out, recipe, work, detector, mined)
 
 
 def split_rows(rows: Sequence[Row], recipe: Recipe) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
@@ -181,10 +183,16 @@ def _on_patches(
     recipe: Recipe,
     work: Work,
     detector: Path,
+    mined: Path | None = None,
 ) -> Fit:
     """Train a network of step 2 on the detector's candidates."""
     learn, held_out = load_cases(rows, recipe, work)
     places = places_of(detector, learn, recipe, work)
+    doubts: tuple[NDArray[np.float64], ...] = ()
+    if mined is not None:
+        earlier = cast(Student, load_network("student", mined))
+        name = f"doubts-{sha256(mined / 'student.safetensors')[:16]}"
+        doubts = find_doubts(earlier, learn, places, recipe, make_folder(work.cache / name))
     shown = [place.found for place in places_of(detector, held_out, recipe, work)]
     sampler = PatchSampler(
         learn,
@@ -193,6 +201,7 @@ def _on_patches(
         recipe.patch_spacing_mm,
         recipe.network.in_channels,
         recipe.augmentation,
+        doubts=doubts,
     )
 
     def validate(trained: nn.Module) -> float:
