@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from microbleeds.errors import UserError
-from microbleeds.settings import CleanUpSettings
+from microbleeds.settings import MEMORY_GB, CleanUpSettings
 from microbleeds.train.cli import cross_validate, fine_tune, train_app
 
 app = typer.Typer(
@@ -67,6 +67,9 @@ ContrastArg = Annotated[ContrastOption, typer.Option(help="Kind of image; auto l
 Model = Annotated[str, typer.Option(help="A shipped model's name, or a model folder")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results")]
 Threads = Annotated[int, typer.Option(min=0, help="Threads to use; 0: all that are allowed")]
+Memory = Annotated[
+    float, typer.Option(min=0.1, help="GB a network may take; larger scans are done in pieces")
+]
 Mask = Annotated[Path | None, typer.Option(help="Your own brain mask, on the scan's grid")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random")]
 
@@ -82,6 +85,7 @@ def detect(
         PointOption.balanced
     ),
     threads: Threads = 0,
+    memory: Memory = MEMORY_GB,
     overwrite: Overwrite = False,
     picture: Annotated[bool, typer.Option(help="Draw the microbleeds too, as PNG")] = True,
 ) -> None:
@@ -100,7 +104,8 @@ def detect(
 
     failed = detect_with_progress(
         scans, output, contrast=contrast.value, mask=mask, model=model,
-        point=operating_point.value, threads=threads, overwrite=overwrite, picture=picture,
+        point=operating_point.value, threads=threads, memory_gb=memory,
+        overwrite=overwrite, picture=picture,
     )  # fmt: skip
     if failed:
         raise typer.Exit(2)

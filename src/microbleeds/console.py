@@ -154,15 +154,15 @@ def extra(name: str) -> Iterator[None]:
 
 def show_info() -> None:
     """Version, engine, threads, and every shipped model with its card."""
-    import os
     from importlib.metadata import version
 
     import microbleeds
     from microbleeds.models.card import read_card
     from microbleeds.models.zoo import BRAIN_MODEL, DEFAULT_MODEL, WEIGHTS, list_models
+    from microbleeds.threads import allowed_threads
 
     console.print(f"microbleeds {microbleeds.__version__}, openvino {version('openvino')}")
-    console.print(f"threads this process may use: {len(os.sched_getaffinity(0))}")
+    console.print(f"threads this process may use: {allowed_threads()}")
     for name in (*list_models(), BRAIN_MODEL):
         folder = WEIGHTS / name
         card = read_card(folder)

@@ -82,7 +82,7 @@ def detect(
     with step("brain mask"):
         brain = _brain(scan, brain_engine, brain)
     with step("preparation"):
-        prepared = prepare(scan, brain, settings.prepare)
+        prepared = prepare(scan, brain, settings.prepare, settings.threads)
     with step("step 1: candidates"):
         channels = stack_channels(prepared, models.card)
         probability = predict_volume(models.detector, channels)

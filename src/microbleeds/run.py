@@ -21,7 +21,7 @@ from microbleeds.report.files import write_text
 from microbleeds.report.pictures import draw_detections
 from microbleeds.report.results import write_results
 from microbleeds.scan import Scan, read_mask, read_scan, write_nifti
-from microbleeds.settings import OperatingPoint
+from microbleeds.settings import MEMORY_GB, OperatingPoint
 
 ContrastChoice = Literal["auto", "t2star", "swi", "qsm"]
 
@@ -45,6 +45,7 @@ def detect_files(
     model: str = DEFAULT_MODEL,
     point: OperatingPoint = "balanced",
     threads: int = 0,
+    memory_gb: float = MEMORY_GB,
     overwrite: bool = False,
     picture: bool = True,
     on_step: Callable[[Path, str], None] = lambda source, step: None,
@@ -59,7 +60,7 @@ def detect_files(
             f"--mask was given with {len(sources)} scans but belongs to one; run them one by one."
         )
     plans = plan_outputs(sources, out, overwrite)
-    models, brain_engine = load_models(model, threads), load_brain(threads)
+    models, brain_engine = load_models(model, threads, memory_gb), load_brain(threads, memory_gb)
     settings = models.card.settings(point, threads)
     outcomes = []
     for source, paths in zip(sources, plans, strict=True):

@@ -8,6 +8,8 @@ from typing import Literal
 Contrast = Literal["t2star", "swi", "qsm"]
 OperatingPoint = Literal["sensitive", "balanced", "precise"]
 
+MEMORY_GB = 2.0  # about what one pass through a network may take
+
 
 @dataclass(frozen=True)
 class PrepareSettings:

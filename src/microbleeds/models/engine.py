@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microbleeds.models.config import NetworkConfig, Triple
+from microbleeds.settings import MEMORY_GB
+from microbleeds.threads import allowed_threads
 
-MEMORY_BYTES = 4_000_000_000  # about what one pass through a detector may take
 _BYTES_PER_VOXEL_AND_WIDTH = 26  # measured with slim and published detectors
 
 Window = tuple[slice, slice, slice]
@@ -26,10 +27,16 @@ class Engine:
     Always in float32, so that a result does not depend on the kind of processor.
     """
 
-    def __init__(self, path: Path, threads: int = 0, *, config: NetworkConfig) -> None:
-        """`threads` 0 takes as many as the process may use; `config` is that of the network."""
+    def __init__(
+        self, path: Path, threads: int = 0, memory_gb: float = MEMORY_GB, *, config: NetworkConfig
+    ) -> None:
+        """`threads` 0 takes as many as the process may use; `config` is that of the network.
+
+        memory_gb: about what a pass may take; larger volumes are done in pieces.
+        """
         self.path = path
         self.threads = threads
+        self.memory_gb = memory_gb
         self.config = config
         self._compiled: Any = None
         self._lock = Lock()
@@ -45,9 +52,10 @@ class Engine:
     def _compile(self) -> Any:
         import openvino
 
-        options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
-        if self.threads > 0:
-            options["INFERENCE_NUM_THREADS"] = self.threads
+        options = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": allowed_threads(self.threads),
+        }
         core = openvino.Core()
         return core.compile_model(core.read_model(self.path), "CPU", options)
 
@@ -57,12 +65,12 @@ def predict_volume(
 ) -> NDArray[np.float32]:
     """Probability of class 1 in every voxel: (C, X, Y, Z) to (X, Y, Z).
 
-    A volume of more than `max_voxels` (by default what fits in `MEMORY_BYTES`) is done in pieces
-    that overlap by the network's receptive field, so that the result is that of one pass.
+    A volume of more than `max_voxels` (by default what fits in the engine's memory) is done in
+    pieces that overlap by the network's receptive field, so that the result is that of one pass.
     """
     config = engine.config
     if max_voxels is None:
-        max_voxels = MEMORY_BYTES // (_BYTES_PER_VOXEL_AND_WIDTH * config.widths[0])
+        max_voxels = int(1e9 * engine.memory_gb / (_BYTES_PER_VOXEL_AND_WIDTH * config.widths[0]))
     shape = channels.shape[1:]
     room = [(0, -n % s) for n, s in zip(shape, config.stride, strict=True)]
     padded = np.pad(channels, [(0, 0), *room])

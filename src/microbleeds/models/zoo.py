@@ -9,6 +9,7 @@ from microbleeds.errors import UserError
 from microbleeds.files import sha256
 from microbleeds.models.card import CARD, ModelCard, read_card
 from microbleeds.models.engine import Engine
+from microbleeds.settings import MEMORY_GB
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 DEFAULT_MODEL = "slim"
@@ -45,25 +46,28 @@ def model_folder(name_or_folder: str | Path) -> Path:
     return folder
 
 
-def load_models(name_or_folder: str | Path = DEFAULT_MODEL, threads: int = 0) -> Models:
+def load_models(
+    name_or_folder: str | Path = DEFAULT_MODEL, threads: int = 0, memory_gb: float = MEMORY_GB
+) -> Models:
     """A shipped model by name, or any model by its folder, with its checksums verified.
 
+    threads, memory_gb: see `Engine`.
     Raises UserError when the model, its card or a file is missing, malformed or changed.
     """
     folder = model_folder(name_or_folder)
     card = read_card(folder)
     return Models(
         card=card,
-        detector=_engine(folder, card, "detector.onnx", threads),
-        student=_engine(folder, card, "student.onnx", threads),
+        detector=_engine(folder, card, "detector.onnx", threads, memory_gb),
+        student=_engine(folder, card, "student.onnx", threads, memory_gb),
         folder=folder,
     )
 
 
-def load_brain(threads: int = 0) -> Engine:
+def load_brain(threads: int = 0, memory_gb: float = MEMORY_GB) -> Engine:
     """The shipped brain-mask network. Raises UserError when it is missing or changed."""
     folder = WEIGHTS / BRAIN_MODEL
-    return _engine(folder, read_card(folder), "brain.onnx", threads)
+    return _engine(folder, read_card(folder), "brain.onnx", threads, memory_gb)
 
 
 def verify(folder: Path, card: ModelCard, name: str) -> Path:
@@ -81,5 +85,5 @@ def verify(folder: Path, card: ModelCard, name: str) -> Path:
     return path
 
 
-def _engine(folder: Path, card: ModelCard, name: str, threads: int) -> Engine:
-    return Engine(verify(folder, card, name), threads, config=card.networks)
+def _engine(folder: Path, card: ModelCard, name: str, threads: int, memory_gb: float) -> Engine:
+    return Engine(verify(folder, card, name), threads, memory_gb, config=card.networks)

@@ -5,20 +5,25 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from microbleeds.threads import allowed_threads
+
 FIT_MM = 8.0  # the field is smooth: it is fitted on a coarse copy
 ITERATIONS = (10, 10, 8)  # at 1, 2 and 4 spline spans across the brain
 LOWEST = 0.05  # of the brain's median; darker voxels (voids, stripped zeros) do not count
 
 
 def correct_bias(
-    voxels: NDArray[np.float32], brain: NDArray[np.bool_], spacing: NDArray[np.float64]
+    voxels: NDArray[np.float32],
+    brain: NDArray[np.bool_],
+    spacing: NDArray[np.float64],
+    threads: int = 0,
 ) -> NDArray[np.float32]:
     """A magnitude image divided by its bias field.
 
     N4 (Tustison et al., IEEE Trans Med Imaging 29:1310, 2010) of SimpleITK, fitted inside the
     brain at about 8 mm. Nothing is done to a single slice or a brain without signal to fit.
 
-    voxels, brain: (X, Y, Z). spacing: (3,) in mm.
+    voxels, brain: (X, Y, Z). spacing: (3,) in mm. threads: 0 takes as many as the process may use.
     """
     import SimpleITK as sitk  # noqa: N813
 
@@ -42,6 +47,7 @@ def correct_bias(
     if not sitk.GetArrayViewFromImage(inside).any():
         return voxels
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
+    n4.SetNumberOfThreads(allowed_threads(threads))
     n4.SetMaximumNumberOfIterations(ITERATIONS)
     n4.Execute(sitk.Maximum(mean, lowest), inside)
     field = sitk.Resample(

@@ -16,16 +16,19 @@ from microbleeds.scan import Scan
 from microbleeds.settings import PrepareSettings
 
 
-def prepare(scan: Scan, brain_mask: NDArray[np.bool_], settings: PrepareSettings) -> Prepared:
+def prepare(
+    scan: Scan, brain_mask: NDArray[np.bool_], settings: PrepareSettings, threads: int = 0
+) -> Prepared:
     """Network input of a scan, on the working grid.
 
-    brain_mask: bool, the scan's shape. Raises UserError when it is empty or has no signal.
+    brain_mask: bool, the scan's shape. threads: 0 takes as many as the process may use.
+    Raises UserError when the mask is empty or has no signal.
     """
     grid = working_grid(scan, brain_mask, settings)
     voxels = to_grid(scan.voxels, scan.affine, grid, order=1)
     brain = _with_signal(to_grid(brain_mask, scan.affine, grid, order=1) >= 0.5, voxels)
     if scan.contrast != "qsm":
-        voxels = correct_bias(voxels, brain, grid.spacing)
+        voxels = correct_bias(voxels, brain, grid.spacing, threads)
     image = bright(voxels, brain, scan.contrast)
     vessels = vesselness(image, brain, grid.spacing, settings.vessel_scales_mm)
     if settings.paint_vessels:

@@ -1,0 +1,50 @@
+import os
+
+import numpy as np
+import pytest
+from loky.backend.context import cpu_count
+
+from microbleeds.prepare.bias import correct_bias
+from microbleeds.threads import VARIABLES, allowed_threads
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """Sets what the environment says; nothing by default."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    return lambda name, value: monkeypatch.setenv(name, value)
+
+
+def test_as_many_as_are_wanted_or_as_the_machine_has(told):
+    assert allowed_threads(7) == 7
+    assert allowed_threads() == cpu_count() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_what_the_scheduler_grants_is_not_exceeded(told, name):
+    told(name, "1")
+    assert allowed_threads() == 1
+    assert allowed_threads(2) == 2  # who asks for more takes more
+    for nonsense in ("0", "", "4,2", "-1", "many"):
+        told(name, nonsense)
+        assert allowed_threads() == cpu_count()
+
+
+def test_a_core_that_is_taken_away_is_not_counted(told):
+    if not hasattr(os, "sched_setaffinity") or len(before := os.sched_getaffinity(0)) < 2:
+        pytest.skip("needs an affinity to take away")
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        assert allowed_threads() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def test_the_bias_field_does_not_depend_on_the_threads():
+    rng = np.random.default_rng(0)
+    x, y, z = np.indices((48, 48, 24)) / 24
+    voxels = (rng.normal(1, 0.05, x.shape) * np.exp(0.3 * x - 0.2 * y * z)).astype(np.float32)
+    brain = (x - 1) ** 2 + (y - 1) ** 2 + (2 * z - 1) ** 2 < 0.8
+    one, two = (correct_bias(voxels, brain, np.array([2.0, 2.0, 3.0]), n) for n in (1, 2))
+    np.testing.assert_allclose(one, two, rtol=1e-4)
