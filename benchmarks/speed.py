@@ -254,10 +254,9 @@ def macs_per_voxel() -> dict[str, float]:
 
     from microbleeds.models.card import read_card
     from microbleeds.models.networks import Detector, Student
-    from microbleeds.models.zoo import BRAIN_MODEL, DEFAULT_MODEL, model_folder
+    from microbleeds.models.zoo import BRAIN_MODEL, DEFAULT_MODEL, WEIGHTS
 
-    slim = read_card(model_folder(DEFAULT_MODEL)).networks
-    brain = read_card(model_folder(BRAIN_MODEL)).networks
+    slim, brain = (read_card(WEIGHTS / name).networks for name in (DEFAULT_MODEL, BRAIN_MODEL))
     trials = {
         "brain": (Detector(brain), brain.in_channels, (64, 64, 64)),
         "detector": (Detector(slim), slim.in_channels, (64, 64, 32)),

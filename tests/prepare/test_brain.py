@@ -25,6 +25,7 @@ class Bright:
     """In place of the network: everything brighter than half is brain."""
 
     config = NetworkConfig(1, (1, 1), ((2, 2, 2),))
+    memory_gb = 1.0
 
     def run(self, batch):
         brain = (batch[:, :1] > 0.5).astype(np.float32)
