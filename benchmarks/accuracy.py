@@ -31,6 +31,8 @@ from microbleeds.evaluate.froc import froc, tpr_at
 from microbleeds.evaluate.lesions import Lesions, from_centres
 from microbleeds.evaluate.matching import Finding, Findings, match
 from microbleeds.evaluate.metrics import summarise
+from microbleeds.models.zoo import DEFAULT_MODEL, Models
+from microbleeds.settings import Settings
 from microbleeds.simulate import HeadSettings
 from microbleeds.simulate.dataset import SUFFIX, simulate_dataset
 from microbleeds.simulate.lesions import LesionRanges
@@ -95,15 +97,18 @@ def real() -> Iterator[Measured]:
 
 
 def measure(
-    cases: Iterator[Measured], contrast: str, point: str, least_mm: float = 0.0
+    cases: Iterator[Measured],
+    contrast: str,
+    models: Models,
+    settings: Settings,
+    least_mm: float = 0.0,
 ) -> tuple[dict[str, Findings], NDArray[np.float64]]:
     """Findings after each step and of all rated candidates; the diameters of all microbleeds.
 
     least_mm: smallest apparent diameter of a microbleed that is rated, where diameters are known.
     """
     smallest_mm3 = np.pi / 6 * least_mm**3
-    models, brain = load_models(), load_brain()
-    settings = models.card.settings(point)  # type: ignore[arg-type]
+    brain = load_brain()
     table: dict[str, list[Finding]] = {step: [] for step in (*STEPS, RATED)}
     names, diameters = [], []
     for case in cases:
@@ -180,6 +185,7 @@ def draw(curves: dict[str, Findings], path: Path) -> None:
 def main(
     heads: Annotated[int, typer.Option(help="Simulated heads a contrast")] = 20,
     contrast: Annotated[list[str] | None, typer.Option(help="t2star, swi, qsm")] = None,
+    model: Annotated[str, typer.Option(help="A shipped model's name, or a folder")] = DEFAULT_MODEL,
     point: Annotated[str, typer.Option(help="Operating point")] = "balanced",
     least_mm: Annotated[float, typer.Option(help="Smallest bleeds rated, simulated heads")] = 2.0,
     bleeds: Annotated[tuple[int, int], typer.Option(help="Fewest and most a head")] = (0, 12),
@@ -196,15 +202,17 @@ def main(
     ]
     sizes: list[str] = []
     curves: dict[str, Findings] = {}
+    models = load_models(model)
+    settings = models.card.settings(point)  # type: ignore[arg-type]
     if not only_real:
-        settings = HeadSettings(lesions=LesionRanges(count=bleeds))
-        simulate_dataset(folder, heads, tuple(kinds), SEED, HELD_OUT, settings)  # type: ignore[arg-type]
+        series = HeadSettings(lesions=LesionRanges(count=bleeds))
+        simulate_dataset(folder, heads, tuple(kinds), SEED, HELD_OUT, series)  # type: ignore[arg-type]
         for kind in kinds:
-            findings, diameters = measure(simulated(folder, kind), kind, point, least_mm)
+            findings, diameters = measure(simulated(folder, kind), kind, models, settings, least_mm)
             lines.append(show(f"simulated {kind}", findings))
             curves[f"simulated {kind}"] = findings[RATED]
             sizes.append(f"simulated {kind}, {show_sizes(findings['3'], diameters)}")
-    findings, _ = measure(real(), "t2star", point)
+    findings, _ = measure(real(), "t2star", models, settings)
     lines.append(show("real T2*-GRE (real_dev)", findings))
     curves["real T2*-GRE"] = findings[RATED]
     if figure:

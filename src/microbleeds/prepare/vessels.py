@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from microbleeds.prepare.slices import brain_boxes
+
 BETA = 0.5  # how round a thing may be (0 line, 1 disc) before its score falls
 GAMMA = 0.05  # curvature, of an image in [0, 1], at which a line scores 0.4
 COHERENCE_MM = 1.5  # neighbourhood in which a vessel runs one way, the rim of a bleed every way
@@ -33,18 +35,34 @@ def vesselness(
     image: (X, Y, Z) in [0, 1], slices along Z. spacing: (3,) in mm.
     """
     level = np.float32(np.median(image[brain]))
-    filled = np.where(brain, image - level, np.float32(0))  # about 0, for truncated kernels
+    sigmas = [scale / spacing[:2] for scale in scales_mm]
+    sigma_around = COHERENCE_MM / spacing[:2]
+    reach = np.ceil(np.max([3 * np.max(sigmas, axis=0), 2 * sigma_around], axis=0)).astype(int)
+    vessels = np.zeros(image.shape, np.float32)
+    for box in brain_boxes(brain, (int(reach[0]) + 1, int(reach[1]) + 1)):
+        inside = brain[box]
+        filled = np.where(inside, image[box] - level, np.float32(0))  # about 0, as kernels end
+        vessels[box] = _coherent_ridges(filled, inside, sigmas, sigma_around)
+    return vessels
+
+
+def _coherent_ridges(
+    image: NDArray[np.float32],
+    inside: NDArray[np.bool_],
+    sigmas: Sequence[NDArray[np.float64]],
+    sigma_around: NDArray[np.float64],
+) -> NDArray[np.float32]:
+    """The highest score over scales of one slice (X, Y), times the ridges' coherence."""
     score, turn_x, turn_y = (np.zeros(image.shape, np.float32) for _ in range(3))
-    for scale in scales_mm:
-        line, cosine, sine = _ridge(filled, scale / spacing[:2])
+    for sigma in sigmas:
+        line, cosine, sine = _ridge(image, sigma)
         better = line > score
         for best, new in ((score, line), (turn_x, cosine), (turn_y, sine)):
             np.copyto(best, new, where=better)
-    score[~brain] = 0
+    score[~inside] = 0
 
     def around(values: NDArray[np.float32]) -> NDArray[np.float32]:
-        sigma = (*COHERENCE_MM / spacing[:2], 0.0)
-        return np.asarray(ndimage.gaussian_filter(values, sigma, truncate=2.0))
+        return np.asarray(ndimage.gaussian_filter(values, sigma_around, truncate=2.0))
 
     aligned = np.hypot(around(score * turn_x), around(score * turn_y))
     return np.asarray(score * aligned / np.maximum(around(score), np.float32(1e-6)))
@@ -53,10 +71,10 @@ def vesselness(
 def _ridge(
     image: NDArray[np.float32], sigma: NDArray[np.float64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Frangi's measure at one scale in pixels; cosine and sine of twice the ridge's angle."""
+    """Frangi's measure of a slice at one scale in pixels; cosine and sine of twice its angle."""
 
     def derivative(x: int, y: int) -> NDArray[np.float32]:
-        smooth = ndimage.gaussian_filter(image, (*sigma, 0.0), order=(x, y, 0), truncate=3.0)
+        smooth = ndimage.gaussian_filter(image, sigma, order=(x, y), truncate=3.0)
         return np.asarray(smooth * np.float32(sigma[0] ** x * sigma[1] ** y))
 
     xx, yy, xy = derivative(2, 0), derivative(0, 2), derivative(1, 1)
