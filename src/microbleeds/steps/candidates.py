@@ -54,12 +54,11 @@ def _single_bleeds(
 ) -> Iterator[NDArray[np.int_]]:
     """The voxels (N, 3) of every candidate."""
     lowest = settings.reach * settings.threshold
-    components, count = ndimage.label(probability >= lowest, NEIGHBOURS)
-    heights = ndimage.maximum(probability, components, range(1, count + 1))
+    components, _ = ndimage.label(probability >= lowest, NEIGHBOURS)
     for number, box in enumerate(ndimage.find_objects(components), start=1):
-        if heights[number - 1] < settings.threshold:
-            continue
         component = np.where(components[box] == number, probability[box], np.float32(0))
+        if component.max() < settings.threshold:
+            continue
         parts = split_touching(component, spacing, settings)
         for part in range(1, int(parts.max()) + 1):
             body = _body(np.where(parts == part, component, 0), settings)
