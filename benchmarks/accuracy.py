@@ -16,7 +16,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -178,7 +178,7 @@ def draw(curves: dict[str, Findings], path: Path) -> None:
     right.set(xlabel="probability reported", ylabel="share that are microbleeds")
     for axes in (left, right):
         axes.grid(color="0.9")
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc="lower right")
     figure.savefig(path, dpi=100)
 
 
@@ -208,7 +208,8 @@ def main(
         series = HeadSettings(lesions=LesionRanges(count=bleeds))
         simulate_dataset(folder, heads, tuple(kinds), SEED, HELD_OUT, series)  # type: ignore[arg-type]
         for kind in kinds:
-            findings, diameters = measure(simulated(folder, kind), kind, models, settings, least_mm)
+            cases = islice(simulated(folder, kind), heads)  # there may be more from another run
+            findings, diameters = measure(cases, kind, models, settings, least_mm)
             lines.append(show(f"simulated {kind}", findings))
             curves[f"simulated {kind}"] = findings[RATED]
             sizes.append(f"simulated {kind}, {show_sizes(findings['3'], diameters)}")

@@ -23,6 +23,7 @@ from microbleeds.simulate.heads import read_head
 from microbleeds.train.brain import dice
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+HEADS = Path(__file__).resolve().parents[1] / "work" / "accuracy" / "t2star-0-12"
 HELD_OUT = (17, 18, 19, 20)
 DRAWS = 10
 
@@ -48,6 +49,22 @@ def real_scans(folder: Path, engine: Engine) -> None:
         print(f"{subject}  {dice(found, truth):.3f}  {volumes}{missed:<14}  {seconds:.2f}")
 
 
+def simulated_heads(folder: Path, engine: Engine) -> None:
+    """Dice on the whole heads that `accuracy.py` made, and what is too much and too little."""
+    rows = []
+    for path in sorted(folder.glob("*_T2starw.nii.gz")):
+        scan = read_scan(path, "t2star")
+        truth = read_mask(path.with_name(f"{path.name.split('_')[0]}_desc-brain_mask.nii.gz"), scan)
+        found = brain_mask(scan, engine)
+        cm3 = float(np.prod(scan.spacing)) / 1000
+        rows.append(
+            (dice(found, truth), (found & ~truth).sum() * cm3, (truth & ~found).sum() * cm3)
+        )
+    scores, more, less = np.array(rows).T
+    print(f"{len(rows)} simulated heads: Dice {scores.min():.3f}-{scores.max():.3f},", end=" ")
+    print(f"mean {scores.mean():.3f}; {more.mean():.0f} cm3 too much, {less.mean():.0f} too little")
+
+
 def held_out_maps(folder: Path, engine: Engine) -> None:
     """Dice on random heads from maps that training never saw."""
     print(f"map   Dice of {DRAWS} draws: median, lowest")
@@ -67,6 +84,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=WEIGHTS / "brain")
     parser.add_argument("--real", type=Path, default=SHARED / "real_dev")
     parser.add_argument("--anatomy", type=Path, default=SHARED / "anatomy")
+    parser.add_argument("--heads", type=Path, default=HEADS)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     card = read_card(options.model)
@@ -74,6 +92,8 @@ def main() -> None:
     engine.run(np.zeros((1, 1, 64, 64, 64), np.float32))  # compile before the clock starts
     if options.real.is_dir():
         real_scans(options.real, engine)
+    if options.heads.is_dir():
+        simulated_heads(options.heads, engine)
     if options.anatomy.is_dir():
         held_out_maps(options.anatomy, engine)
 
