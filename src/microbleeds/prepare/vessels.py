@@ -13,6 +13,7 @@ from microbleeds.prepare.slices import brain_boxes
 BETA = 0.5  # how round a thing may be (0 line, 1 disc) before its score falls
 GAMMA = 0.05  # curvature, of an image in [0, 1], at which a line scores 0.4
 COHERENCE_MM = 1.5  # neighbourhood in which a vessel runs one way, the rim of a bleed every way
+RIDGE_REACH, COHERENCE_REACH = 3.0, 2.0  # standard deviations at which kernels end
 VESSEL = 0.5  # vesselness from which the painting takes a pixel for a vessel
 ROUND_ECCENTRICITY = 0.9  # published shape rule: rounder and more solid components stay
 ROUND_SOLIDITY = 0.5
@@ -37,7 +38,9 @@ def vesselness(
     level = np.float32(np.median(image[brain]))
     sigmas = [scale / spacing[:2] for scale in scales_mm]
     sigma_around = COHERENCE_MM / spacing[:2]
-    reach = np.ceil(np.max([3 * np.max(sigmas, axis=0), 2 * sigma_around], axis=0)).astype(int)
+    reach = np.ceil(
+        np.maximum(RIDGE_REACH * np.max(sigmas, axis=0), COHERENCE_REACH * sigma_around)
+    ).astype(int)
     vessels = np.zeros(image.shape, np.float32)
     for box in brain_boxes(brain, (int(reach[0]) + 1, int(reach[1]) + 1)):
         inside = brain[box]
@@ -62,7 +65,7 @@ def _coherent_ridges(
     score[~inside] = 0
 
     def around(values: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(ndimage.gaussian_filter(values, sigma_around, truncate=2.0))
+        return np.asarray(ndimage.gaussian_filter(values, sigma_around, truncate=COHERENCE_REACH))
 
     aligned = np.hypot(around(score * turn_x), around(score * turn_y))
     return np.asarray(score * aligned / np.maximum(around(score), np.float32(1e-6)))
@@ -74,7 +77,7 @@ def _ridge(
     """Frangi's measure of a slice at one scale in pixels; cosine and sine of twice its angle."""
 
     def derivative(x: int, y: int) -> NDArray[np.float32]:
-        smooth = ndimage.gaussian_filter(image, sigma, order=(x, y), truncate=3.0)
+        smooth = ndimage.gaussian_filter(image, sigma, order=(x, y), truncate=RIDGE_REACH)
         return np.asarray(smooth * np.float32(sigma[0] ** x * sigma[1] ** y))
 
     xx, yy, xy = derivative(2, 0), derivative(0, 2), derivative(1, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -97,17 +98,27 @@ class PatchSampler:
 
     def _place(self, positive: bool, rng: np.random.Generator) -> tuple[Case, NDArray[np.float64]]:
         """A case and one of its places, all equally likely or by their doubt."""
+        counts = self._counts[positive]
         if self.doubts and not positive and rng.random() < 0.5:
-            doubt = np.cumsum([d.sum() for d in self.doubts])
-            number = int(np.searchsorted(doubt, rng.uniform(0, doubt[-1])))
-            within = np.cumsum(self.doubts[number])
-            place = int(np.searchsorted(within, rng.uniform(0, within[-1])))
+            chosen = int(np.searchsorted(self._doubt, rng.uniform(0, self._doubt[-1])))
         else:
-            counts = np.cumsum([len(self._of(places, positive)) for places in self.places])
             chosen = int(rng.integers(counts[-1]))
-            number = int(np.searchsorted(counts, chosen, side="right"))
-            place = chosen - int(counts[number])  # from the end
+        number = int(np.searchsorted(counts, chosen, side="right"))
+        place = chosen - int(counts[number])  # from the end of the case's
         return self.cases[number], self._of(self.places[number], positive)[place]
+
+    @cached_property
+    def _counts(self) -> dict[bool, NDArray[np.int_]]:
+        """Places of both kinds up to and with each case."""
+        return {
+            kind: np.cumsum([len(self._of(places, kind)) for places in self.places])
+            for kind in (True, False)
+        }
+
+    @cached_property
+    def _doubt(self) -> NDArray[np.float64]:
+        """Doubt up to and with each look-alike of all cases."""
+        return np.cumsum(np.concatenate(self.doubts))
 
     def _spacing(self, rng: np.random.Generator) -> tuple[float, float, float] | None:
         """Of one patch: a little larger or smaller than in detection, so that sizes vary more."""
@@ -152,9 +163,9 @@ def find_doubts(
         points = hashlib.sha256(there.negative.tobytes()).hexdigest()[:16]
         path = folder / f"{case.name}-{points}.npy"
         if not path.exists():
-            found = patch_probabilities(student, case, there.negative, recipe)
+            doubt = patch_probabilities(student, case, there.negative, recipe)
             with whole_file(path) as temporary, temporary.open("wb") as file:
-                np.save(file, found)
+                np.save(file, doubt)
         doubts.append(np.load(path))
     return tuple(doubts)
 
