@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from accuracy import ROOT, measure, real, show, simulated
+from accuracy import heads_folder, measure, real, show, simulated
 
 from microbleeds.models.config import PUBLISHED
 from microbleeds.models.published import published_card
@@ -24,8 +24,6 @@ from microbleeds.steps.cleanup import PUBLISHED_CLEAN_UP
 from microbleeds.train.complete import train_all
 from microbleeds.train.data import read_table
 from microbleeds.train.settings import Recipe, Work, recipe_of
-
-HEADS = ROOT / "work" / "accuracy" / "t2star-0-12"
 
 
 def published(width: int, steps: int) -> Recipe:
@@ -52,7 +50,7 @@ def main(
     models = load_models(output / "model")
     settings = replace(models.card.settings(), clean_up=PUBLISHED_CLEAN_UP)
     for name, cases, least in (
-        ("simulated t2star", simulated(HEADS, "t2star"), 2.0),
+        ("simulated t2star", simulated(heads_folder(), "t2star"), 2.0),
         ("real T2*-GRE (real_dev)", real(), 0.0),
     ):
         findings, _ = measure(cases, "t2star", models, settings, least)

@@ -23,7 +23,7 @@ from microbleeds.simulate.heads import read_head
 from microbleeds.train.brain import dice
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-HEADS = Path(__file__).resolve().parents[1] / "work" / "accuracy" / "t2star-0-12"
+HEADS = Path(__file__).resolve().parents[1] / "work" / "accuracy" / "0-12"
 HELD_OUT = (17, 18, 19, 20)
 DRAWS = 10
 

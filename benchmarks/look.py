@@ -12,12 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
-from accuracy import ROOT, Measured, real, simulated
+from accuracy import ROOT, Measured, heads_folder, real, simulated
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -25,7 +26,6 @@ from microbleeds import Detections, Scan, detect, load_brain, load_models, read_
 from microbleeds.prepare.brain import brain_mask
 from microbleeds.steps.conspicuity import conspicuity
 
-HEADS = ROOT / "work" / "accuracy" / "t2star-0-12"
 OUT = ROOT / "work" / "look"
 NEAR_MM = 5.0
 SIDE_MM = 24.0
@@ -51,7 +51,7 @@ def errors(
     """Draw what was missed and what was found wrongly, least and most probable first."""
     models, brain = load_models(), load_brain()
     settings = models.card.settings(point)  # type: ignore[arg-type]
-    for kind, cases in (("real", real()), ("simulated", simulated(HEADS, "t2star"))):
+    for kind, cases in (("real", real()), ("simulated", simulated(heads_folder(), "t2star"))):
         missed: list[tuple[float, CloseUp]] = []
         false: list[tuple[float, CloseUp]] = []
         for case in cases:
@@ -65,12 +65,16 @@ def errors(
 
 
 @app.command()
-def beside(out: Out = OUT) -> None:
+def beside(
+    out: Out = OUT,
+    heads: Annotated[int, typer.Option(help="Simulated heads")] = 30,
+) -> None:
     """Draw slices and microbleeds of both kinds; print how dark and how large microbleeds are."""
     engine = load_brain()
     print("kind       brain: percentiles 1, 50, 99 over the median   microbleeds: number,")
     print("           conspicuity and half-depth volume (mm3), percentiles 5, 50, 95")
-    for kind, cases in (("real", real()), ("simulated", simulated(HEADS, "t2star"))):
+    drawn = islice(simulated(heads_folder(), "t2star"), heads)
+    for kind, cases in (("real", real()), ("simulated", drawn)):
         slices, bleeds, levels, figures = [], [], [], []
         for case in cases:
             scan = read_scan(case.image, "t2star")

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from microbleeds.simulate.scanner import Protocol
-from microbleeds.simulate.tissue import fine_grid
+from microbleeds.simulate.signal import Maps
+from microbleeds.simulate.tissue import fine_grid, textured
 
 
 def test_cells_are_small_and_fill_whole_slices(small_labels):
@@ -40,3 +41,16 @@ def test_the_main_field_is_tilted_in_the_axes_of_the_slices(small_labels):
     assert straight.b0 == pytest.approx([0, 0, 1])
     assert tilted.b0 == pytest.approx([0, np.sin(np.pi / 6), np.cos(np.pi / 6)])
     assert tilted.rotation @ tilted.b0 == pytest.approx([0, 0, 1])
+
+
+def test_iron_makes_tissue_mottled_in_field_and_decay_alike():
+    shape = (40, 40, 40)
+    iron = np.full(shape, 0.2, np.float32)
+    iron[:20] = -0.03  # white matter
+    maps = Maps(np.ones(shape, np.float32), np.full(shape, 20, np.float32), iron, iron)
+    amplitude, decay, chi = textured(maps, 3.0, np.random.default_rng(0))
+    white, nucleus = np.s_[3:17], np.s_[23:]
+    assert 0.005 < amplitude[nucleus].std() < 0.05
+    assert decay[white] == pytest.approx(20, abs=0.01)
+    assert 0.02 < chi[nucleus].std() / 0.2 < 0.6
+    assert decay[nucleus] - 20 == pytest.approx(100 * (chi[nucleus] - 0.2), abs=0.05)

@@ -53,9 +53,9 @@ class LesionRanges:
     count: tuple[int, int] = (0, 12)
     median_radius_mm: float = 0.55
     radius_log_sd: float = 0.4
-    susceptibility_ppm: tuple[float, float] = (0.8, 4.0)
+    susceptibility_ppm: tuple[float, float] = (0.7, 4.0)
     cluster_chance: float = 0.2
-    predominance: float = 1.0
+    predominance: float = 1.4
 
 
 def place_bleeds(

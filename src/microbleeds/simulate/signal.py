@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from microbleeds.simulate import anatomy as an
 
 GYROMAGNETIC_MHZ_PER_T = 42.577
+IRON_DECAY = 100.0  # 1/s of R2* at 3 T for each ppm of iron
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ TISSUES: tuple[tuple[tuple[int, ...], Tissue], ...] = (
     (an.CEREBELLUM_CORTEX, Tissue(0.81, 1350, 54, 0.01)),
     ((*an.CSF, *an.VENTRICLES, 506), Tissue(1.0, 4200, 350)),
     (an.THALAMUS, Tissue(0.77, 1150, 52, 0.0, 0.02)),
-    (an.STRIATUM, Tissue(0.80, 1250, 50, 0.01, 0.06)),
-    (an.PALLIDUM, Tissue(0.75, 950, 38, 0.02, 0.13)),
+    (an.STRIATUM, Tissue(0.80, 1250, 50, 0.01, 0.08)),
+    (an.PALLIDUM, Tissue(0.75, 950, 38, 0.02, 0.15)),
     (an.MEDIAL_TEMPORAL, Tissue(0.82, 1400, 55, 0.0)),
     (an.VENTRAL_DC, Tissue(0.76, 1050, 48, 0.0, 0.03)),
     (an.BRAINSTEM, Tissue(0.74, 1000, 52, -0.01)),
@@ -87,7 +88,7 @@ def tissue_maps(
     rng: np.random.Generator,
 ) -> Maps:
     """Draw this head's tissue properties and paint them on the labels (X, Y, Z), 1 mm."""
-    iron = rng.uniform(0.3, 1.7)
+    iron = rng.uniform(0.3, 2.2)
     table = np.zeros((4, max(int(labels.max()), 1100) + 1), np.float32)
     table[:] = np.array(_row(OTHER, 1.0, field_t, tr_ms, flip_deg))[:, None]
     for numbers, tissue in TISSUES:
@@ -120,7 +121,7 @@ def _row(
     local = 0.0 if bone < -0.6 else tissue.susceptibility + iron * tissue.iron
     return (
         steady_state(tissue.density, tissue.t1, tr_ms, flip_deg),
-        decay_rate(tissue.t2star, field_t) + 100 * iron * tissue.iron * field_t / 3,
+        decay_rate(tissue.t2star, field_t) + IRON_DECAY * iron * tissue.iron * field_t / 3,
         local,
         TISSUE_TO_AIR + bone,
     )

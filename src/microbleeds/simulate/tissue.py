@@ -105,13 +105,10 @@ def bleed_free_tissue(
 
     labels, maps: on the 1 mm grid. Partial volume is a blur of 0.45 mm and the grid's cells.
     """
-    texture = 1 + ndimage.gaussian_filter(rng.normal(0, 0.25, labels.shape).astype(np.float32), 1.5)
-    soft = [ndimage.gaussian_filter(m, 0.45) for m in (maps.amplitude * texture, maps.decay)]
-    mottle = 1 + ndimage.gaussian_filter(rng.normal(0, 1.2, labels.shape).astype(np.float32), 0.8)
-    chi = ndimage.gaussian_filter(maps.local * mottle, 0.45)
+    amplitude, decay, chi = textured(maps, protocol.field_t, rng)
     if rng.random() < 0.08:
         chi += lesions.siderosis(labels, rng)
-    amplitude, decay, local = (grid.from_anatomy(m) for m in (*soft, chi))
+    amplitude, decay, local = (grid.from_anatomy(m) for m in (amplitude, decay, chi))
     venous = grid.draw(vasculature.veins(labels, rng))
     local += venous * np.float32(rng.uniform(0.3, 0.6))
     decay += venous * np.float32(15 * protocol.field_t / 3)
@@ -124,6 +121,35 @@ def bleed_free_tissue(
     local_field = susceptibility.field_shift(local, grid.spacing, grid.b0)
     outer_field = grid.from_anatomy(_outer_field(labels, maps.outer, grid.b0))
     return Tissue(amplitude, decay, local_field, outer_field)
+
+
+def textured(
+    maps: signal.Maps, field_t: float, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Amplitude, decay and local susceptibility, uneven as tissue is and soft at its borders.
+
+    Iron lies in grains, which decay as it does: old basal ganglia look mottled.
+    """
+    shape = maps.local.shape
+    texture = rng.uniform(0.01, 0.05) * _grain(shape, rng.uniform(0.8, 2.0), rng)
+    mottle = rng.uniform(0.1, 0.6) * _grain(shape, rng.uniform(0.6, 1.3), rng)
+    iron_decay = np.float32(signal.IRON_DECAY * field_t / 3) * np.maximum(maps.local, 0)
+    uneven = (
+        maps.amplitude * (1 + texture),
+        maps.decay + iron_decay * mottle,
+        maps.local * (1 + mottle),
+    )
+    amplitude, decay, chi = (ndimage.gaussian_filter(m, 0.45) for m in uneven)
+    return amplitude, decay, chi
+
+
+def _grain(shape: tuple[int, ...], width: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Smooth noise of mean 0 and standard deviation 1; width of the blur in voxels."""
+    noise = rng.standard_normal(shape, np.float32)
+    # White noise blurred by a Gaussian keeps 1 / (2 sqrt(pi) width) of its variance per axis.
+    sd = (2 * np.sqrt(np.pi) * width) ** (-len(shape) / 2)
+    grain: NDArray[np.float32] = ndimage.gaussian_filter(noise, width) / np.float32(sd)
+    return grain
 
 
 def _outer_field(
