@@ -218,3 +218,16 @@ def test_a_mask_larger_than_any_brain_is_cut_at_a_higher_probability(rim_mm, kep
     mask = brain_mask(replace(scan, voxels=voxels), Unsure())
     radius = np.cbrt(mask.sum() * 2.5**3 * 3 / (4 * np.pi))
     assert radius == pytest.approx(kept, abs=1.5)
+
+
+def test_a_susceptibility_map_is_masked_by_where_it_was_made():
+    x, y, z = np.indices((80, 90, 70)) - np.array([40, 45, 35])[:, None, None, None]
+    ball = (x / 30) ** 2 + (y / 38) ** 2 + (z / 28) ** 2 < 1
+    noise = np.random.default_rng(0).normal(0, 0.1, ball.shape).astype(np.float32)
+    voxels = np.where(ball, noise, 0).astype(np.float32)
+    voxels[40:42, 45, 35] = 0  # as a reference region is
+    voxels[2, 2, 2] = 0.1  # a speck that the reconstruction left
+    scan = Scan(voxels, np.diag([2.0, 2.0, 2.0, 1.0]), "qsm")
+    assert np.array_equal(brain_mask(scan, load_brain()), ball)
+    with pytest.raises(UserError, match="no brain"):  # the same as a magnitude is noise
+        brain_mask(replace(scan, contrast="t2star"), load_brain())

@@ -37,9 +37,12 @@ _SMALLEST_SHARE = 0.1  # of a scan that holds only a slab of the head
 def brain_mask(scan: Scan, engine: Engine) -> NDArray[np.bool_]:
     """Brain with ventricles and sulci, bool on the scan's own grid, in one piece, without holes.
 
-    Where software has already set the scan to zero there is no brain. Raises UserError when the
+    Where software has already set the scan to zero there is no brain; a susceptibility map exists
+    only where it was reconstructed, so that its mask is what is not zero. Raises UserError when the
     network finds no brain.
     """
+    if scan.contrast == "qsm" and (reconstructed := _reconstructed(scan)) is not None:
+        return reconstructed
     box = _signal_box(scan.voxels)
     mask = np.zeros(scan.voxels.shape, bool)
     if box is None or _is_noise(scan.voxels[box]):
@@ -58,6 +61,16 @@ def brain_mask(scan: Scan, engine: Engine) -> NDArray[np.bool_]:
     if not smallest <= volume <= _LARGEST_CM3:
         raise _no_brain(scan, volume)
     return mask
+
+
+def _reconstructed(scan: Scan) -> NDArray[np.bool_] | None:
+    """Where a susceptibility map was made; None when that is not the size of a brain.
+
+    Its contrast has neither skull nor skin, and noise may hide the anatomy from the network.
+    """
+    inside: NDArray[np.bool_] = ndimage.binary_fill_holes(largest_piece(scan.voxels != 0))
+    volume = float(inside.sum() * scan.spacing.prod()) / 1000
+    return inside if _SMALLEST_CM3 <= volume <= LARGEST_BRAIN_CM3 else None
 
 
 def brain_probability(image: NDArray[np.float32], engine: Engine) -> NDArray[np.float32]:
