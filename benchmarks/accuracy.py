@@ -5,12 +5,11 @@
     python benchmarks/accuracy.py --contrast swi --bleeds 0 0 --no-real   # heads without any bleed
 
 Simulated heads are whole, from label maps 17-20 of ../shared/anatomy, which no network was trained
-on; they go through the whole chain, brain mask included, and are kept in work/accuracy. Every head
-has all three contrasts. Matching
-is that of the VALDO challenge: nearest centres within 5 mm. Simulated bleeds that look smaller than
-2 mm (`--least-mm`), which is where microbleeds begin (Greenberg 2009) and where 95 % of those rated
-on T2* in public tables lie above, count neither as found nor as missed, and detections of them not
-as false. Real scans are measured only.
+on; they go through the whole chain, brain mask included, and are kept in work/accuracy, each in all
+three contrasts. Matching is that of the VALDO challenge: nearest centres within 5 mm. Simulated
+bleeds that look smaller than 2 mm (`--least-mm`), which is where microbleeds begin (Greenberg 2009)
+and where 95 % of those rated on T2* in public tables lie above, count neither as found nor as
+missed, and detections of them not as false. Real scans are measured only.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import nibabel as nib
 import numpy as np
@@ -48,7 +47,6 @@ SEED = 900
 SIZES_MM = (0.0, 2.0, 2.5, 3.0, 4.0, 20.0)  # apparent diameters, for the TPR by size
 # Candidates that are left after a step are kept in the end or dropped for one of these reasons.
 STEPS = {"1": ("step 2", "step 3"), "2": ("step 3",), "3": ()}
-CONTRASTS: tuple[Contrast, ...] = ("t2star", "swi", "qsm")
 RATED = "rated"  # all candidates with the probability that step 2 gave them
 
 
@@ -213,7 +211,7 @@ def main(
     settings = models.card.settings(point)  # type: ignore[arg-type]
     if heads:
         series = HeadSettings(lesions=LesionRanges(count=bleeds))
-        simulate_dataset(folder, heads, CONTRASTS, SEED, HELD_OUT, series)
+        simulate_dataset(folder, heads, get_args(Contrast), SEED, HELD_OUT, series)
         for kind in contrast or ["t2star"]:
             cases = islice(simulated(folder, kind), heads)  # there may be more from another run
             findings, diameters = measure(cases, kind, models, settings, least_mm)

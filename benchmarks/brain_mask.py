@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from accuracy import SHARED, heads_folder
 
 from microbleeds.models.card import read_card
 from microbleeds.models.engine import Engine
@@ -22,8 +23,6 @@ from microbleeds.simulate.contrast import random_head
 from microbleeds.simulate.heads import read_head
 from microbleeds.train.brain import dice
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
-HEADS = Path(__file__).resolve().parents[1] / "work" / "accuracy" / "0-12"
 HELD_OUT = (17, 18, 19, 20)
 DRAWS = 10
 
@@ -84,7 +83,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=WEIGHTS / "brain")
     parser.add_argument("--real", type=Path, default=SHARED / "real_dev")
     parser.add_argument("--anatomy", type=Path, default=SHARED / "anatomy")
-    parser.add_argument("--heads", type=Path, default=HEADS)
+    parser.add_argument("--heads", type=Path, default=heads_folder())
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     card = read_card(options.model)

@@ -6,7 +6,8 @@
 Both kinds of student start from the same weights, see the same patches in the same order and differ
 in their loss alone. They rate the same candidates of step 1 on the heads of `accuracy.py`, which
 must be there already, in the brain mask of our own network. Sensitivity is compared at equal false
-positives; the interval is that of the mean gain over seeds when heads are drawn anew (bootstrap).
+positives; the interval is that of the mean gain over seeds when heads, each with all its contrasts,
+are drawn anew (bootstrap).
 The same command again goes on.
 """
 
@@ -14,16 +15,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 from accuracy import heads_folder
+from numpy.typing import NDArray
 
+from microbleeds.evaluate.froc import froc, tpr_at
+from microbleeds.evaluate.matching import Findings
 from microbleeds.train.cases import Case, prepare_cases
-from microbleeds.train.data import Row, read_table
-from microbleeds.train.inference import Found, curve, rated, tpr_at
+from microbleeds.train.data import read_table
+from microbleeds.train.inference import Found, matched, rated
 from microbleeds.train.recipes import places_of, train_student
 from microbleeds.train.settings import Recipe, Work, recipe_of
 from microbleeds.train.store import Kind, load_network
@@ -32,46 +37,49 @@ RATES = (1.0, 2.0)  # false positives a scan
 RESAMPLES = 1000
 
 
-def train(
-    rows: Sequence[Row], out: Path, recipe: Recipe, work: Work, detector: Path, teacher: Path | None
-) -> Path:
-    """One student in its folder; what is there already is gone on with."""
-    done = train_student(rows, out, recipe, work, detector, teacher)
-    if not done.finished:
-        raise SystemExit(f"{out.name} was not finished in time; give the same command again.")
-    return out
-
-
 def rate(
     kind: Kind, folder: Path, cases: Sequence[Case], seen: Sequence[Found], recipe: Recipe
-) -> tuple[Found, ...]:
-    """All candidates as one network rates them."""
+) -> Findings:
+    """All candidates as one network rates them, matched with the microbleeds."""
     network = load_network(kind, folder)
     pairs = zip(cases, seen, strict=True)
-    return tuple(rated(network, case, there, recipe) for case, there in pairs)  # type: ignore[arg-type]
+    return matched(rated(network, case, there, recipe) for case, there in pairs)  # type: ignore[arg-type]
 
 
-def sensitivity(found: Sequence[Found]) -> list[float]:
+def sensitivity(findings: Findings) -> NDArray[np.float64]:
     """At `RATES`."""
-    points = curve(found)
-    return [tpr_at(points, rate) for rate in RATES]
+    points = froc(findings)
+    return np.array([tpr_at(points, rate) for rate in RATES])
 
 
-def gain(taught: Sequence[Sequence[Found]], alone: Sequence[Sequence[Found]]) -> str:
+def by_head(findings: Findings) -> dict[str, Findings]:
+    """The findings of each head in all its contrasts."""
+    heads = dict.fromkeys(name.split("_")[0] for name in findings.subjects)
+    return {
+        head: Findings(
+            tuple(f for f in findings.table if f.subject.split("_")[0] == head),
+            tuple(name for name in findings.subjects if name.split("_")[0] == head),
+        )
+        for head in heads
+    }
+
+
+def gain(better: Sequence[Findings], worse: Sequence[Findings]) -> str:
     """Mean gain over seeds at each rate, with its 95 % interval over heads."""
     rng = np.random.default_rng(0)
-    heads = range(len(taught[0]))
+    pairs = [(by_head(a), by_head(b)) for a, b in zip(better, worse, strict=True)]
+    heads = list(pairs[0][0])
 
-    def mean_gain(chosen: Sequence[int]) -> list[float]:
-        # A head drawn twice is two heads: their names must differ.
-        def drawn(found: Sequence[Found]) -> list[Found]:
-            return [replace(found[i], name=f"{n}") for n, i in enumerate(chosen)]
+    def mean_gain(chosen: Sequence[str]) -> NDArray[np.float64]:
+        def drawn(parts: dict[str, Findings]) -> Findings:
+            rows = chain.from_iterable(parts[head].table for head in chosen)
+            names = chain.from_iterable(parts[head].subjects for head in chosen)
+            return Findings(tuple(rows), tuple(names))
 
-        pairs = zip(taught, alone, strict=True)
-        gains = [np.subtract(sensitivity(drawn(a)), sensitivity(drawn(b))) for a, b in pairs]
-        return [float(g) for g in np.mean(gains, axis=0)]
+        gains = [sensitivity(drawn(a)) - sensitivity(drawn(b)) for a, b in pairs]
+        return np.mean(gains, axis=0)  # type: ignore[no-any-return]
 
-    resampled = [mean_gain(rng.choice(len(heads), len(heads))) for _ in range(RESAMPLES)]
+    resampled = [mean_gain(rng.choice(heads, len(heads))) for _ in range(RESAMPLES)]  # type: ignore[arg-type]
     low, high = np.percentile(resampled, (2.5, 97.5), axis=0)
     parts = zip(RATES, mean_gain(heads), low, high, strict=True)
     return "; ".join(f"at {r:g} FP {g:+.3f} ({a:+.3f} to {b:+.3f})" for r, g, a, b in parts)
@@ -95,26 +103,27 @@ def main(
     recipe = recipe_of("slim", steps)
     cases = prepare_cases(tested, recipe.cases, work.cache / "images")
     seen = [there.found for there in places_of(detector, cases, recipe, work)]
-    guide = {"with a teacher": teacher, "alone": None}
-    results: dict[str, list[tuple[Found, ...]]] = {kind: [] for kind in guide}
+    taught: list[Findings] = []
+    alone: list[Findings] = []
     print("| step 2 | seed | " + " | ".join(f"TPR at {rate:g} FP a scan" for rate in RATES) + " |")
     print("|---|---|" + "---|" * len(RATES))
-    results["teacher"] = [rate("teacher", teacher, cases, seen, recipe)]
-    print(_line("the teacher", "", results["teacher"][0]), flush=True)
+    teaching = rate("teacher", teacher, cases, seen, recipe)
+    print(line("teacher", "", teaching), flush=True)
     for seed in range(seeds):
         seeded = replace(recipe, student=replace(recipe.student, seed=seed))
-        for kind, by in guide.items():
-            folder = output / f"{kind.split()[0]}-{seed}"
-            train(rows, folder, seeded, work, detector, by)
-            results[kind].append(rate("student", folder, cases, seen, recipe))
-            print(_line(f"student {kind}", f"{seed}", results[kind][-1]), flush=True)
-    print(f"\ngain {gain(results['with a teacher'], results['alone'])}")
-    best = results["teacher"] * seeds
-    print(f"teacher over the students it taught {gain(best, results['with a teacher'])}")
+        for name, guide, results in (("taught", teacher, taught), ("alone", None, alone)):
+            folder = output / f"{name}-{seed}"
+            if not train_student(rows, folder, seeded, work, detector, guide).finished:
+                raise SystemExit(f"{folder} is not finished; give the same command again.")
+            results.append(rate("student", folder, cases, seen, recipe))
+            print(line(f"student, {name}", f"{seed}", results[-1]), flush=True)
+    print(f"\nstudents taught over students alone: {gain(taught, alone)}")
+    print(f"teacher over students taught: {gain([teaching] * seeds, taught)}")
 
 
-def _line(name: str, seed: str, found: Sequence[Found]) -> str:
-    return f"| {name} | {seed} | " + " | ".join(f"{v:.3f}" for v in sensitivity(found)) + " |"
+def line(name: str, seed: str, findings: Findings) -> str:
+    """One line of the table."""
+    return f"| {name} | {seed} | " + " | ".join(f"{v:.3f}" for v in sensitivity(findings)) + " |"
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from microbleeds.simulate import anatomy as an
 
 GYROMAGNETIC_MHZ_PER_T = 42.577
-IRON_DECAY = 100.0  # 1/s of R2* at 3 T for each ppm of iron
 
 
 @dataclass(frozen=True)
@@ -80,6 +79,11 @@ def decay_rate(t2star_ms: float, field_t: float) -> float:
     return 1000 / t2star_ms * (0.35 + 0.65 * field_t / 3)
 
 
+def iron_decay(field_t: float) -> float:
+    """R2* in 1/s that each ppm of iron adds."""
+    return 100 * field_t / 3
+
+
 def tissue_maps(
     labels: NDArray[np.int16],
     field_t: float,
@@ -121,7 +125,7 @@ def _row(
     local = 0.0 if bone < -0.6 else tissue.susceptibility + iron * tissue.iron
     return (
         steady_state(tissue.density, tissue.t1, tr_ms, flip_deg),
-        decay_rate(tissue.t2star, field_t) + IRON_DECAY * iron * tissue.iron * field_t / 3,
+        decay_rate(tissue.t2star, field_t) + iron_decay(field_t) * iron * tissue.iron,
         local,
         TISSUE_TO_AIR + bone,
     )

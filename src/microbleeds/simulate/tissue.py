@@ -133,7 +133,7 @@ def textured(
     shape = maps.local.shape
     texture = rng.uniform(0.01, 0.05) * _grain(shape, rng.uniform(0.8, 2.0), rng)
     mottle = rng.uniform(0.1, 0.6) * _grain(shape, rng.uniform(0.6, 1.3), rng)
-    iron_decay = np.float32(signal.IRON_DECAY * field_t / 3) * np.maximum(maps.local, 0)
+    iron_decay = np.float32(signal.iron_decay(field_t)) * np.maximum(maps.local, 0)
     uneven = (
         maps.amplitude * (1 + texture),
         maps.decay + iron_decay * mottle,

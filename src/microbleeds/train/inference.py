@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from microbleeds.evaluate.froc import Froc, froc, tpr_at
+from microbleeds.evaluate.froc import froc, tpr_at
 from microbleeds.evaluate.lesions import from_centres
 from microbleeds.evaluate.matching import Finding, Findings, match
 from microbleeds.models.engine import Engine, predict_volume
@@ -108,20 +108,20 @@ def patch_logits(network: Teacher | Student, patches: Tensor) -> Tensor:
     return network(patches)  # type: ignore[no-any-return]
 
 
-def curve(cases: Iterable[Found]) -> Froc:
-    """FROC of candidates matched one to one by their centres, within 5 mm."""
+def matched(cases: Iterable[Found]) -> Findings:
+    """Candidates and microbleeds matched one to one by their centres, within 5 mm."""
     names: list[str] = []
     table: list[Finding] = []
     for case in cases:
         predicted = from_centres(case.xyz_mm, case.confidence)
         table.extend(match(case.name, predicted, from_centres(case.truth_mm), "one-to-one"))
         names.append(case.name)
-    return froc(Findings(tuple(table), tuple(names)))
+    return Findings(tuple(table), tuple(names))
 
 
 def figure(cases: Iterable[Found]) -> float:
     """Mean sensitivity over `RATES`: the lesion-level figure that training is stopped by."""
-    points = curve(cases)
+    points = froc(matched(cases))
     return float(np.mean([tpr_at(points, rate) for rate in RATES]))
 
 
