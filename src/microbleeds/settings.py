@@ -8,7 +8,7 @@ from typing import Literal
 Contrast = Literal["t2star", "swi", "qsm"]
 OperatingPoint = Literal["sensitive", "balanced", "precise"]
 
-MEMORY_GB = 2.0  # about what one pass through a network may take
+MEMORY_GB = 0.8  # about what one pass through a network may take
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,6 @@
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -67,6 +70,25 @@ def test_whole_volume_equals_torch(engine, small_networks):
     got = predict_volume(engine, channels)
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, expected.numpy(), atol=1e-4)
+
+
+def resident_mb() -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("VmRSS"))) / 1024
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_what_a_pass_took_is_given_back_and_the_network_stays(engine, monkeypatch):
+    channels = np.random.default_rng(0).random((3, 160, 160, 64), np.float32)  # 0.2 GB in one pass
+    monkeypatch.setattr(Engine, "release", lambda self: None)
+    first = predict_volume(engine, channels)
+    held = resident_mb()
+    monkeypatch.undo()
+    compiled = engine._compiled
+    engine.release()
+    assert resident_mb() < held - 50
+    np.testing.assert_array_equal(predict_volume(engine, channels), first)
+    assert engine._compiled is compiled
 
 
 def test_run_accepts_views_and_other_dtypes(engine):

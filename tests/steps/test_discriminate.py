@@ -1,5 +1,7 @@
 """Patches against scipy's interpolation; the student's threshold."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
@@ -8,11 +10,12 @@ from microbleeds.prepare.grid import Grid
 from microbleeds.settings import Calibration, DiscriminateSettings
 from microbleeds.steps import Candidate, Candidates
 from microbleeds.steps.discriminate import (
+    HOPELESS,
     calibrated,
     discriminate,
     extract_patches,
     joint_probability,
-    student_probability,
+    mirrored_probability,
 )
 
 AFFINE = np.array(
@@ -109,11 +112,12 @@ def test_mirrored_views_are_averaged_as_log_odds():
 
     geometric = np.prod([c / (1 - c) for c in corners]) ** 0.25
     expected = [geometric / (1 + geometric), 0.5]
-    assert student_probability(Corner(), patches, True) == pytest.approx(expected)
-    assert student_probability(Corner(), patches, False) == pytest.approx([0.9, 0.5])
+    once = Corner().run(patches)[:, 1]
+    assert mirrored_probability(Corner(), patches, once) == pytest.approx(expected)
 
 
-def test_every_candidate_is_rated_and_only_the_improbable_dropped():
+def bright_row() -> tuple[np.ndarray, Candidates]:
+    """A volume that grows brighter along 40 voxels of a row, and a candidate on each of them."""
     channels = np.zeros((1, *GRID.shape), np.float32)
     voxels = np.array([[i, 10, 5] for i in range(40)], float)
     channels[0, :, 10, 5] = np.linspace(0, 1, 40)
@@ -121,14 +125,28 @@ def test_every_candidate_is_rated_and_only_the_improbable_dropped():
         Candidate(n + 1, tuple(xyz), 5.0, 2.0, 0.1, 9.0, 0.8)
         for n, xyz in enumerate(in_scanner(voxels))
     )
+    return channels, Candidates(np.zeros(GRID.shape, np.int32), table, 0.8)
+
+
+ONE_VOXEL = DiscriminateSettings(threshold=0.3, patch_shape=(3, 3, 3), patch_spacing_mm=None)
+
+
+def test_mirror_images_are_looked_at_only_where_there_is_a_doubt():
+    channels, candidates = bright_row()
     student = Brightness()
-    rated = discriminate(
-        Candidates(np.zeros(GRID.shape, np.int32), table, 0.8),
-        channels,
-        GRID,
-        student,
-        DiscriminateSettings(threshold=0.3, patch_shape=(3, 3, 3), patch_spacing_mm=None),
-    )
+    mirrored = replace(ONE_VOXEL, mirrored=True)
+    rated = discriminate(candidates, channels, GRID, student, mirrored)
+    once = discriminate(candidates, channels, GRID, Brightness(), ONE_VOXEL)
+    doubtful = (np.linspace(0, 1, 40) >= HOPELESS).sum()
+    assert sum(student.batches) == 40 + 3 * doubtful and doubtful < 40
+    for seen, first in zip(rated.table, once.table, strict=True):  # the middle is no corner
+        assert seen.student_probability == pytest.approx(first.student_probability, abs=1e-5)
+
+
+def test_every_candidate_is_rated_and_only_the_improbable_dropped():
+    channels, candidates = bright_row()
+    student = Brightness()
+    rated = discriminate(candidates, channels, GRID, student, ONE_VOXEL)
     seen = np.array([row.student_probability for row in rated.table])
     np.testing.assert_allclose(seen, np.linspace(0, 1, 40), atol=1e-6)
     assert [row.kept for row in rated.table] == [p >= 0.3 for p in np.linspace(0, 1, 40)]

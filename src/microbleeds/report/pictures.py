@@ -167,7 +167,8 @@ def _draw_whole(axes: Any, view: _View, scan: Scan, detections: Sequence[Candida
 def _draw_close_up(axes: Any, view: _View, detection: Candidate) -> None:
     level = int(np.rint(view.place(detection.xyz_mm)[view.along]))
     level = min(max(level, 0), view.voxels.shape[view.along] - 1)
-    _show(axes, view, np.take(view.voxels, level, axis=view.along), view.window)
+    plane = np.moveaxis(view.voxels, view.along, 0)[level]  # np.take would copy the whole volume
+    _show(axes, view, plane, view.window)
     centre = _position(view, detection)
     half = _SIDE_MM / 2
     sign = _zoom(axes, view, centre, half)
