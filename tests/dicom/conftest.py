@@ -92,7 +92,7 @@ class Series:
             f"{v:.10g}"[:16] for v in self.directions[:, :2].T.ravel()
         ]
         measures.PixelSpacing = [self.spacing[1], self.spacing[0]]
-        measures.SliceThickness = self.spacing[2] * 0.8
+        measures.SliceThickness = round(self.spacing[2] * 0.8, 4)
         measures.SpacingBetweenSlices = self.spacing[2]
         return position, orientation, measures
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from microbleeds.console import extra, progress_bar
+from microbleeds.console import extra
 from microbleeds.dicom.kind import Kind, image_kind, is_weighted
 from microbleeds.errors import UserError
 
@@ -106,12 +106,11 @@ def _datasets(folder: Path) -> Iterator[tuple[Any, Path]]:
         from pydicom import dcmread
         from pydicom.errors import InvalidDicomError
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    with progress_bar() as bar:
-        for path in bar.track(files, description=f"{folder.name}: reading headers"):
-            try:
-                yield dcmread(path, stop_before_pixels=True), path
-            except (InvalidDicomError, OSError, EOFError, ValueError, KeyError):
-                continue
+    for path in files:
+        try:
+            yield dcmread(path, stop_before_pixels=True), path
+        except (InvalidDicomError, OSError, EOFError, ValueError, KeyError):
+            continue
 
 
 def _frames(dataset: Any, path: Path) -> list[Volume]:

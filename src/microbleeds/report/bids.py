@@ -30,17 +30,29 @@ class OutputPaths:
     brain: Path
     picture: Path  # PNG of the microbleeds
     report: Path  # settings, versions, timings, warnings
+    seg: Path  # DICOM segmentation, on request
+    sr: Path  # DICOM structured report, on request
 
     def all(self) -> tuple[Path, ...]:
         """Every path."""
         return (
-            self.mask, self.dseg, self.table, self.candidates, self.brain, self.picture, self.report
+            self.mask, self.dseg, self.table, self.candidates, self.brain, self.picture,
+            self.report, self.seg, self.sr,
         )  # fmt: skip
 
 
 def nifti_stem(path: Path) -> str:
-    """The file name without `.nii` or `.nii.gz`; a folder's name as it is."""
+    """The file name without `.nii` or `.nii.gz`."""
     return re.sub(r"\.nii(\.gz)?$", "", path.name)
+
+
+def source_name(source: Path) -> str:
+    """What the outputs of a scan are called after: its file, or its DICOM folder."""
+    if source.is_dir():
+        from microbleeds.dicom.read import folder_name
+
+        return folder_name(source)
+    return nifti_stem(source)
 
 
 def output_stem(name: str) -> str:
@@ -65,6 +77,8 @@ def output_paths(name: str, folder: Path) -> OutputPaths:
         brain=folder / f"{stem}{BRAIN}.nii.gz",
         picture=folder / f"{stem}{REPORT}.png",
         report=folder / f"{stem}{REPORT}.json",
+        seg=folder / f"{stem}{REPORT}_seg.dcm",
+        sr=folder / f"{stem}{REPORT}_sr.dcm",
     )
 
 
@@ -76,7 +90,7 @@ def plan_outputs(
     Raises UserError when two scans would write the same files, or when a file exists and
     `overwrite` is off: before anything is computed.
     """
-    plans = tuple(output_paths(nifti_stem(scan), folder) for scan in scans)
+    plans = tuple(output_paths(source_name(scan), folder) for scan in scans)
     taken: dict[Path, Path] = {}
     for scan, plan in zip(scans, plans, strict=True):
         if plan.report in taken:
