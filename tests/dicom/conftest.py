@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
@@ -51,6 +52,21 @@ class Series:
     echo_ms: float = 20.0
     extra: dict[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of_nifti(cls, path: Path, **options: Any) -> Series:
+        """A NIfTI file as a series, slices along its last axis."""
+        image = nib.load(path)
+        affine = np.diag([-1.0, -1, 1, 1]) @ image.affine
+        spacing = np.linalg.norm(affine[:3, :3], axis=0)
+        voxels = image.get_fdata()
+        return cls(
+            np.rint(voxels * 4000 / voxels.max()).astype(np.uint16).transpose(2, 1, 0),
+            directions=affine[:3, :3] / spacing,
+            spacing=tuple(spacing.tolist()),
+            corner=tuple(affine[:3, 3].tolist()),
+            **options,
+        )
+
     def lps(self, column: float, row: float, number: float) -> np.ndarray:
         """Where a pixel's centre is, patient mm."""
         steps = np.array([column, row, number]) * self.spacing
@@ -91,9 +107,9 @@ class Series:
         orientation.ImageOrientationPatient = [
             f"{v:.10g}"[:16] for v in self.directions[:, :2].T.ravel()
         ]
-        measures.PixelSpacing = [self.spacing[1], self.spacing[0]]
+        measures.PixelSpacing = [round(self.spacing[1], 6), round(self.spacing[0], 6)]
         measures.SliceThickness = round(self.spacing[2] * 0.8, 4)
-        measures.SpacingBetweenSlices = self.spacing[2]
+        measures.SpacingBetweenSlices = round(self.spacing[2], 6)
         return position, orientation, measures
 
     def write(self, folder: Path, skip: tuple[int, ...] = ()) -> Path:
@@ -113,7 +129,7 @@ class Series:
             dataset.SOPInstanceUID = generate_uid()
             for name, value in self.extra.items():
                 setattr(dataset, name, value)
-            self.save(dataset, pixels, folder / f"{(number * 7) % 97:02d}_{self.number}.dcm")
+            self.save(dataset, pixels, folder / f"{(number * 7) % 997:03d}_{self.number}.dcm")
         return folder
 
     def write_enhanced(self, folder: Path, kinds: tuple[str, ...] = ("M",)) -> Path:
@@ -121,7 +137,7 @@ class Series:
         folder.mkdir(parents=True, exist_ok=True)
         dataset = self.header(ENHANCED_MR)
         dataset.SOPInstanceUID, dataset.InstanceNumber = generate_uid(), 1
-        dataset.SpacingBetweenSlices = self.spacing[2]
+        dataset.SpacingBetweenSlices = round(self.spacing[2], 6)
         dataset.PresentationLUTShape, dataset.BurnedInAnnotation = "IDENTITY", "NO"
         dataset.VolumetricProperties, dataset.ComplexImageComponent = "VOLUME", "MAGNITUDE"
         if len(kinds) > 1:
@@ -183,3 +199,14 @@ class Series:
 def pixels() -> np.ndarray:
     """Noise in a small volume, (slice, row, column)."""
     return np.random.default_rng(0).integers(10, 900, (9, 22, 26)).astype(np.uint16)
+
+
+@pytest.fixture
+def make(pixels):
+    """A series with some fields changed; `plane` by name."""
+
+    def series(plane: str = "axial", **options: Any) -> Series:
+        options.setdefault("pixels", pixels)
+        return Series(directions=PLANES[plane], **options)
+
+    return series

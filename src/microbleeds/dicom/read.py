@@ -60,6 +60,7 @@ def read_folder(
         nifti = _convert(volume, Path(temporary))
         try:
             scan = read_scan(nifti, contrast)
+            scan = replace(scan, voxels=np.array(scan.voxels))  # free of the file, which goes
         except UserError as error:
             name = f"Series {volume.title} of {folder}"
             raise UserError(str(error).replace(str(nifti), name)) from error
@@ -122,8 +123,8 @@ def _convert(volume: Volume, folder: Path) -> Path:
     if len(made) == 1:
         return made[0]
     if not made:
-        said = re.findall(r"^(?:Error|Warning):? *(.+)$", done.stdout + done.stderr, re.M)
-        detail = f" ({said[0]})" if said else ""
+        said = re.findall(r"^Error:? *(.+?)\.?$", done.stdout + done.stderr, re.M)
+        detail = f" ({said[0]})" if said and str(folder) not in said[0] else ""
         raise UserError(
             f"Series {volume.title}, stored as {volume.transfer_syntax}, could not be converted "
             f"by dcm2niix{detail}; export it uncompressed, or copy it again if it is damaged."
