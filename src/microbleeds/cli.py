@@ -95,6 +95,9 @@ def detect(
     dicom: Annotated[
         bool, typer.Option("--dicom", help="Write DICOM SEG and structured report too")
     ] = False,
+    bids: Annotated[
+        bool, typer.Option("--bids", help="Make the folder a BIDS derivative dataset")
+    ] = False,
 ) -> None:
     """Find the microbleeds of one or more scans.
 
@@ -114,7 +117,7 @@ def detect(
     failed = detect_with_progress(
         scans, output, contrast=contrast.value, mask=mask, model=model,
         point=operating_point.value, threads=threads, memory_gb=memory,
-        overwrite=overwrite, picture=picture, series=series, dicom=dicom,
+        overwrite=overwrite, picture=picture, series=series, dicom=dicom, bids=bids,
     )  # fmt: skip
     if failed:
         raise typer.Exit(2)

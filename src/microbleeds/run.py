@@ -18,6 +18,7 @@ from microbleeds.pipeline import Detections, detect
 from microbleeds.prepare.brain import brain_mask
 from microbleeds.prepare.prepare import prepare
 from microbleeds.report.bids import OutputPaths, output_stem, plan_outputs, source_name
+from microbleeds.report.dataset import check_dataset, write_dataset
 from microbleeds.report.files import write_text
 from microbleeds.report.pictures import draw_detections
 from microbleeds.report.results import write_results
@@ -54,12 +55,14 @@ def detect_files(
     picture: bool = True,
     series: str | None = None,
     dicom: bool = False,
+    bids: bool = False,
     on_step: Callable[[Path, str], None] = lambda source, step: None,
     on_scan: Callable[[Outcome], None] = lambda outcome: None,
 ) -> list[Outcome]:
     """Detect in every scan and write the results; one bad scan does not stop the others.
 
     series, dicom: of DICOM folders, which one to take and whether to write DICOM results too.
+    bids: whether `out` is to be a BIDS derivative dataset, with folders and sidecars.
     Raises UserError for what concerns all scans: the model, the output folder, name clashes.
     """
     if mask is not None and len(sources) != 1:
@@ -67,7 +70,9 @@ def detect_files(
             f"--mask was given with {len(sources)} scans but belongs to one; run them one by one."
         )
     _check_folders(sources, series, dicom)
-    plans = plan_outputs(sources, out, overwrite)
+    if bids:
+        check_dataset(out)
+    plans = plan_outputs(sources, out, overwrite, bids)
     models, brain_engine = load_models(model, threads, memory_gb), load_brain(threads, memory_gb)
     settings = models.card.settings(point, threads)
     outcomes = []
@@ -86,6 +91,8 @@ def detect_files(
             if picture:
                 draw_detections(scan, found.brain, found.microbleeds, paths.picture)
             write_results(scan, source, found, models, paths)
+            if bids:
+                write_dataset(out, source, paths)
             outcome = Outcome(source, scan, found, paths)
         except UserError as error:
             outcome = Outcome(source, None, None, paths, str(error))

@@ -210,3 +210,9 @@ def make(pixels):
         return Series(directions=PLANES[plane], **options)
 
     return series
+
+
+@pytest.fixture(scope="session")
+def series_of_nifti():
+    """A NIfTI file as a series (see `Series.of_nifti`)."""
+    return Series.of_nifti

@@ -82,15 +82,32 @@ def output_paths(name: str, folder: Path) -> OutputPaths:
     )
 
 
+def tree_folder(name: str, folder: Path) -> Path:
+    """Where a BIDS derivative dataset in `folder` keeps what belongs to the scan called `name`.
+
+    Raises UserError when the name is none of BIDS.
+    """
+    found = re.match(r"(sub-[A-Za-z0-9]+)(?:_(ses-[A-Za-z0-9]+))?_", name)
+    if not _BIDS.fullmatch(name) or not found:
+        raise UserError(
+            f"{name!r} is no BIDS name, which --bids needs; call the scan something like "
+            "sub-01_T2starw.nii.gz, or leave --bids out."
+        )
+    return folder.joinpath(*(part for part in found.groups() if part), "anat")
+
+
 def plan_outputs(
-    scans: Sequence[Path], folder: Path, overwrite: bool = False
+    scans: Sequence[Path], folder: Path, overwrite: bool = False, tree: bool = False
 ) -> tuple[OutputPaths, ...]:
-    """The outputs of every scan, in order.
+    """The outputs of every scan, in order; `tree`: in folders as a BIDS dataset has them.
 
     Raises UserError when two scans would write the same files, or when a file exists and
     `overwrite` is off: before anything is computed.
     """
-    plans = tuple(output_paths(source_name(scan), folder) for scan in scans)
+    names = [source_name(scan) for scan in scans]
+    plans = tuple(
+        output_paths(name, tree_folder(name, folder) if tree else folder) for name in names
+    )
     taken: dict[Path, Path] = {}
     for scan, plan in zip(scans, plans, strict=True):
         if plan.report in taken:
