@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from microbleeds.dicom.read import read_folder
@@ -51,6 +53,18 @@ def test_none_that_could_be_meant(folder, make):
         path.unlink()
     assert "no series that says T2*, SWI or QSM" in refused(folder)
     assert 'Series 2 "t1_mprage"' in taken(folder, "2")
+
+
+def test_a_scanners_own_scouts_are_no_scan():
+    """Real headers of two patients that pydicom ships: scouts and projections, one slice each."""
+    from pydicom.data import get_testdata_file
+
+    root = Path(get_testdata_file("DICOMDIR")).parent
+    volumes = read_volumes(root)
+    assert len(volumes) == 17 and {volume.series_number for volume in volumes} == {1, 2, 700}
+    assert {v.kind for v in volumes if v.series_number == 700} == {"projection"}
+    said = refused(root)
+    assert "no series that says" in said and "5 more" in said and len(said) < 1000
 
 
 def test_a_lone_series_is_taken_with_a_word(make, tmp_path):

@@ -9,6 +9,8 @@ from microbleeds.dicom.series import Volume
 from microbleeds.errors import UserError
 from microbleeds.scan import FEWEST_VOXELS
 
+MOST_NAMED = 12  # volumes in a message
+
 
 def choose(folder: Path, volumes: Sequence[Volume], wanted: str | None) -> tuple[Volume, str]:
     """The volume to use and, in words, why.
@@ -30,8 +32,10 @@ def choose(folder: Path, volumes: Sequence[Volume], wanted: str | None) -> tuple
             f"{folder} holds {len(weighted)} series that could be meant: {_list(weighted)}; choose "
             f"with --series, for example --series {weighted[0].key}."
         )
+    large = [volume for volume in volumes if len(volume.frames) >= FEWEST_VOXELS]
     raise UserError(
-        f"{folder} holds no series that says T2*, SWI or QSM magnitude, but {_list(volumes)}; "
+        f"{folder} holds no series that says T2*, SWI or QSM magnitude, but "
+        f"{_list(large or volumes)}; "
         "choose with --series NUMBER if one of them is."
     )
 
@@ -58,4 +62,6 @@ def _named(
 
 
 def _list(volumes: Sequence[Volume]) -> str:
-    return ", ".join(volume.title for volume in volumes)
+    """Their titles, not too many."""
+    more = [f"{len(volumes) - MOST_NAMED} more"] if len(volumes) > MOST_NAMED else []
+    return ", ".join([volume.title for volume in volumes[:MOST_NAMED]] + more)
