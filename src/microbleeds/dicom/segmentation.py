@@ -39,11 +39,12 @@ def tracked(found: Detections, models: Models, source: DicomSource) -> tuple[Fin
     The UID is made from the series, the networks and the place, so that the same microbleed has
     the same one whenever the run is repeated.
     """
-    networks = [models.card.files[name] for name in sorted(models.card.files)]
     findings = []
     for number, microbleed in enumerate(found.microbleeds, start=1):
         place = [f"{v:.3f}" for v in microbleed.xyz_mm]
-        uid = generate_uid(entropy_srcs=[source.volume.series_uid, *networks, *place])
+        uid = generate_uid(
+            entropy_srcs=[source.volume.series_uid, *_networks(models).values(), *place]
+        )
         label = f"Cerebral microbleed {microbleed.index}"
         findings.append(Finding(microbleed, number, label, str(uid)))
     return tuple(findings)
@@ -53,7 +54,7 @@ def parameters(found: Detections, models: Models) -> dict[str, str]:
     """What the result depends on, for the identification of the algorithm."""
     return {
         "model": models.card.name,
-        **{f"sha256 of {name}": digest for name, digest in models.card.files.items()},
+        **{f"sha256 of {name}": digest for name, digest in _networks(models).items()},
         "threshold of step 1": f"{found.settings.candidates.threshold:g}",
         "threshold of step 2": f"{found.settings.discriminate.threshold:g}",
         "notice": RESEARCH_USE,
@@ -118,6 +119,12 @@ def make_segmentation(
         series_description="Microbleeds (research use)",
         **equipment(models),
     )
+
+
+def _networks(models: Models) -> dict[str, str]:
+    """Checksums of the networks that ran, by name."""
+    files = models.card.files
+    return {name: files[name] for name in ("detector.onnx", "student.onnx")}
 
 
 def series_number(source: DicomSource, place: int) -> int:
