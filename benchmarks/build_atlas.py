@@ -36,6 +36,7 @@ PERIVENTRICULAR_MM = 10.0  # DeCarli et al. 2005 (Stroke 36:50), Griffanti et al
 CALLOSUM_MM = 6.0  # half its length across the midline
 CAPSULE_MM, EXTERNAL_MM = 12.0, 5.0
 FILL_MM = 8.0  # how far fluid and ventricles get the region next to them
+INSULA_MM = 6.0  # white matter farther from the insular cortex belongs to another lobe
 LOBAR = 100  # until the lobes are known
 _EXTRA_TEMPORAL = an.MEDIAL_TEMPORAL
 _DEEP_GREY = (*an.THALAMUS, *an.STRIATUM, *an.PALLIDUM, *an.VENTRAL_DC)
@@ -232,9 +233,8 @@ def vote(
     tissue = votes[1:].argmax(axis=0) + 1
     region = np.where((most == 0) & (votes[0] > 0.5 * votes.sum(axis=0)), 0, tissue)
     region = np.where(region == len(REGIONS) + 1, lobe, region).astype(np.uint8)
-    apart, nearest = ndimage.distance_transform_edt(region == 0, return_indices=True)
-    filled = region[tuple(nearest)]
-    return np.where(brain & (apart * ATLAS_MM <= FILL_MM), filled, region).astype(np.uint8)
+    close = ndimage.distance_transform_edt(region == 0) * ATLAS_MM <= FILL_MM
+    return np.where(brain & close, nearest(region), region).astype(np.uint8)
 
 
 def lobes(grid: Grid) -> NDArray[np.uint8]:
@@ -248,12 +248,20 @@ def lobes(grid: Grid) -> NDArray[np.uint8]:
         wanted = [int(r["id"]) for r in rows if r["structure"] == "cortex" and r["label"] in areas.split()]
         lobe[np.isin(numbers, wanted)] = code(name)
     right = grid.affine[0, 3] + ATLAS_MM * np.arange(grid.shape[0]) >= 0
+    insula = ndimage.distance_transform_edt(lobe != code("insula")) * ATLAS_MM <= INSULA_MM
     result = np.zeros_like(lobe)
     for side in (right, ~right):
         here = np.where(side[:, None, None], lobe, 0)
-        nearest = ndimage.distance_transform_edt(here == 0, return_distances=False, return_indices=True)
-        result[side] = here[tuple(nearest)][side]
+        others = np.where(here == code("insula"), 0, here)
+        result[side] = np.where(insula, nearest(here), nearest(others))[side]
     return result
+
+
+def nearest(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Everywhere the nearest label that is not 0."""
+    where = ndimage.distance_transform_edt(labels == 0, return_distances=False, return_indices=True)
+    filled: NDArray[np.uint8] = labels[tuple(where)]
+    return filled
 
 
 def mni_grid(spacing: float) -> Grid:
