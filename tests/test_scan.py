@@ -109,7 +109,9 @@ def bad_files(folder):
     for name in ("cut.nii.gz", "cut.nii"):
         yield "truncated or damaged", folder / name
     yield "no file", folder / "missing.nii.gz"
-    yield "no file", folder
+    yield "no DICOM file", folder
+    (folder / "one.dcm").write_bytes(bytes(128) + b"DICM" + bytes(400))
+    yield "one DICOM file", folder / "one.dcm"
     yield "not NIfTI", save(folder / "a.mgz", VOXELS.astype(np.float32), kind=nib.MGHImage)
     yield "4D", save(folder / "4d.nii.gz", np.stack([VOXELS, VOXELS], axis=-1))
     yield "2D", save(folder / "2d.nii.gz", VOXELS[:, :, 0])

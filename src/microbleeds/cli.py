@@ -18,7 +18,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    help="Finds cerebral microbleeds on T2*-GRE, SWI and QSM scans (NIfTI). "
+    help="Finds cerebral microbleeds on T2*-GRE, SWI and QSM scans (NIfTI or DICOM). "
     "Research software, not a medical device.",
 )
 app.add_typer(train_app, name="train")
@@ -61,7 +61,10 @@ class MatchingOption(StrEnum):
     one_to_one = "one-to-one"
 
 
-Scans = Annotated[list[Path], typer.Argument(help="NIfTI files, .nii or .nii.gz")]
+Scans = Annotated[list[Path], typer.Argument(help="NIfTI files, .nii or .nii.gz, or DICOM folders")]
+Series = Annotated[
+    str | None, typer.Option(help="Series of a DICOM folder: its number or its description")
+]
 Out = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results")]
 ContrastArg = Annotated[ContrastOption, typer.Option(help="Kind of image; auto looks at it")]
 Model = Annotated[str, typer.Option(help="A shipped model's name, or a model folder")]
@@ -88,6 +91,13 @@ def detect(
     memory: Memory = MEMORY_GB,
     overwrite: Overwrite = False,
     picture: Annotated[bool, typer.Option(help="Draw the microbleeds too, as PNG")] = True,
+    series: Series = None,
+    dicom: Annotated[
+        bool, typer.Option("--dicom", help="Write DICOM SEG and structured report too")
+    ] = False,
+    bids: Annotated[
+        bool, typer.Option("--bids", help="Make the folder a BIDS derivative dataset")
+    ] = False,
 ) -> None:
     """Find the microbleeds of one or more scans.
 
@@ -99,13 +109,15 @@ def detect(
     `microbleeds detect sub-01_T2starw.nii.gz -o results`
 
     `microbleeds detect scans/*.nii.gz -o results --operating-point sensitive`
+
+    `microbleeds detect dicom-folder -o results --series 7 --dicom`
     """
     from microbleeds.console import detect_with_progress
 
     failed = detect_with_progress(
         scans, output, contrast=contrast.value, mask=mask, model=model,
         point=operating_point.value, threads=threads, memory_gb=memory,
-        overwrite=overwrite, picture=picture,
+        overwrite=overwrite, picture=picture, series=series, dicom=dicom, bids=bids,
     )  # fmt: skip
     if failed:
         raise typer.Exit(2)
@@ -119,6 +131,7 @@ def preprocess(
     mask: Mask = None,
     model: Model = "slim",
     overwrite: Overwrite = False,
+    series: Series = None,
 ) -> None:
     """Write what the networks see: prepared image, brain mask, symmetry and vessel maps.
 
@@ -126,7 +139,7 @@ def preprocess(
     """
     from microbleeds.console import preprocess_with_progress
 
-    preprocess_with_progress(scans, output, contrast.value, mask, model, overwrite)
+    preprocess_with_progress(scans, output, contrast.value, mask, model, overwrite, series)
 
 
 @app.command()

@@ -7,21 +7,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from microbleeds.console import extra
 from microbleeds.errors import UserError
 from microbleeds.models.zoo import DEFAULT_MODEL, load_brain, load_models
 from microbleeds.pipeline import Detections, detect
 from microbleeds.prepare.brain import brain_mask
 from microbleeds.prepare.prepare import prepare
-from microbleeds.report.bids import OutputPaths, nifti_stem, output_stem, plan_outputs
+from microbleeds.report.bids import OutputPaths, output_stem, plan_outputs, source_name
+from microbleeds.report.dataset import check_dataset, write_dataset
 from microbleeds.report.files import write_text
 from microbleeds.report.pictures import draw_detections
 from microbleeds.report.results import write_results
 from microbleeds.scan import Scan, read_mask, read_scan, write_nifti
 from microbleeds.settings import MEMORY_GB, OperatingPoint
+
+if TYPE_CHECKING:
+    from microbleeds.dicom.read import DicomSource
 
 ContrastChoice = Literal["auto", "t2star", "swi", "qsm"]
 
@@ -48,32 +53,46 @@ def detect_files(
     memory_gb: float = MEMORY_GB,
     overwrite: bool = False,
     picture: bool = True,
+    series: str | None = None,
+    dicom: bool = False,
+    bids: bool = False,
     on_step: Callable[[Path, str], None] = lambda source, step: None,
     on_scan: Callable[[Outcome], None] = lambda outcome: None,
 ) -> list[Outcome]:
     """Detect in every scan and write the results; one bad scan does not stop the others.
 
+    series, dicom: of DICOM folders, which one to take and whether to write DICOM results too.
+    bids: whether `out` is to be a BIDS derivative dataset, with folders and sidecars.
     Raises UserError for what concerns all scans: the model, the output folder, name clashes.
     """
     if mask is not None and len(sources) != 1:
         raise UserError(
             f"--mask was given with {len(sources)} scans but belongs to one; run them one by one."
         )
-    plans = plan_outputs(sources, out, overwrite)
+    _check_folders(sources, series, dicom)
+    if bids:
+        check_dataset(out)
+    plans = plan_outputs(sources, out, overwrite, bids)
     models, brain_engine = load_models(model, threads, memory_gb), load_brain(threads, memory_gb)
     settings = models.card.settings(point, threads)
     outcomes = []
     for source, paths in zip(sources, plans, strict=True):
         try:
             on_step(source, "reading")
-            scan = read_scan(source, contrast)
+            scan, origin = _read(source, contrast, series)
             brain = None if mask is None else read_mask(mask, scan)
             step = partial(on_step, source)
             found = detect(scan, models, brain_engine, settings, brain, step)
             on_step(source, "writing")
+            if dicom and origin is not None:
+                from microbleeds.dicom.write import write_dicom
+
+                write_dicom(scan, origin, found, models, paths)
             if picture:
                 draw_detections(scan, found.brain, found.microbleeds, paths.picture)
             write_results(scan, source, found, models, paths)
+            if bids:
+                write_dataset(out, source, paths)
             outcome = Outcome(source, scan, found, paths)
         except UserError as error:
             outcome = Outcome(source, None, None, paths, str(error))
@@ -89,12 +108,13 @@ def preprocess_file(
     mask: Path | None = None,
     model: str = DEFAULT_MODEL,
     overwrite: bool = False,
+    series: str | None = None,
 ) -> dict[str, Path]:
     """Write what the networks see of one scan, on the working grid, and the settings behind it.
 
     Raises UserError for an unusable scan, or when a file exists and `overwrite` is off.
     """
-    stem = output_stem(nifti_stem(source))
+    stem = output_stem(source_name(source))
     paths = {
         name: out / f"{stem}_desc-{name}.nii.gz" for name in ("prepared", "symmetry", "vessels")
     } | {"brain": out / f"{stem}_space-prepared_desc-brain_mask.nii.gz"}
@@ -102,7 +122,8 @@ def preprocess_file(
         if path.exists() and not overwrite:
             raise UserError(f"{path} exists already; choose another folder or give --overwrite.")
     settings = load_models(model).card.prepare
-    scan = read_scan(source, contrast)
+    _check_folders([source], series)
+    scan = read_scan(source, contrast, series)
     brain = brain_mask(scan, load_brain()) if mask is None else read_mask(mask, scan)
     prepared = prepare(scan, brain, settings)
     affine = prepared.grid.affine
@@ -116,3 +137,25 @@ def preprocess_file(
     record = {"source": str(source), "contrast": scan.contrast, "settings": asdict(settings)}
     write_text(out / f"{stem}_desc-prepared.json", json.dumps(record, indent=2) + "\n")
     return paths
+
+
+def _read(
+    source: Path, contrast: ContrastChoice, series: str | None
+) -> tuple[Scan, DicomSource | None]:
+    """A scan and, from a DICOM folder, where it came from."""
+    if not source.is_dir():
+        return read_scan(source, contrast), None
+    from microbleeds.dicom.read import read_folder
+
+    return read_folder(source, contrast, series)
+
+
+def _check_folders(sources: Sequence[Path], series: str | None, dicom: bool = False) -> None:
+    """Raise UserError when options for DICOM folders meet a file, or highdicom is missing."""
+    option = "--series" if series is not None else "--dicom" if dicom else ""
+    files = [source for source in sources if option and not source.is_dir()]
+    if files:
+        raise UserError(f"{option} is for DICOM folders, but {files[0]} is none; leave it out.")
+    if dicom:
+        with extra("dicom"):
+            import highdicom  # noqa: F401

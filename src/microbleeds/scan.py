@@ -43,12 +43,19 @@ class Scan:
         return np.asarray(np.linalg.norm(self.affine[:3, :3], axis=0))
 
 
-def read_scan(path: Path, contrast: Contrast | Literal["auto"] = "auto") -> Scan:
+def read_scan(
+    path: Path, contrast: Contrast | Literal["auto"] = "auto", series: str | None = None
+) -> Scan:
     """A NIfTI file as a Scan; `auto` finds the contrast (see prepare/contrast.py).
 
+    A folder is taken for DICOM: `dicom.read.read_folder` finds the `series` in it.
     Raises UserError when the file cannot be used: missing, not NIfTI, truncated, not 3D, complex
     or colour, not finite, constant, negative in a magnitude, impossible geometry.
     """
+    if path.is_dir():
+        from microbleeds.dicom.read import read_folder
+
+        return read_folder(path, contrast, series)[0]
     image = _open(path)
     affine, notes = _geometry(path, image)
     voxels = _voxels(path, image)
@@ -130,6 +137,9 @@ def _open(path: Path) -> Any:
         raise UserError(f"There is no file {path}.")
     if path.stat().st_size == 0:
         raise UserError(f"{path} is empty (0 bytes); copy or convert it again.")
+    with path.open("rb") as file:
+        if file.read(132)[128:] == b"DICM":
+            raise UserError(f"{path} is one DICOM file; give the folder that holds the series.")
     try:
         image: Any = nib.load(path)
     except Exception as error:  # nibabel raises many kinds for a file that is none

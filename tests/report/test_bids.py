@@ -8,7 +8,7 @@ from microbleeds.errors import UserError
 from microbleeds.report.bids import nifti_stem, output_paths, plan_outputs
 
 
-def test_the_seven_files_of_a_plain_scan():
+def test_the_files_of_a_plain_scan():
     names = [path.name for path in output_paths("scan", Path("out")).all()]
     assert names == [
         "scan_label-CMB_mask.nii.gz",
@@ -18,6 +18,8 @@ def test_the_seven_files_of_a_plain_scan():
         "scan_desc-brain_mask.nii.gz",
         "scan_cmb.png",
         "scan_cmb.json",
+        "scan_cmb_seg.dcm",
+        "scan_cmb_sr.dcm",
     ]
 
 

@@ -41,12 +41,22 @@ def test_detections_are_the_kept_ones_with_the_voxel_of_the_scan(tmp_path):
     path = tmp_path / "d.tsv"
     write_detections(path, ROWS, AFFINE)
     header, first, second = path.read_text().splitlines()
-    names = "index x y z i j k volume_mm3 equivalent_diameter_mm elongation edge_distance_mm"
+    names = "index name x y z i j k volume_mm3 equivalent_diameter_mm elongation edge_distance_mm"
     assert header == "\t".join(
         [*names.split(), "detector_probability", "student_probability", "probability"]
     )
-    assert first.split("\t")[:8] == ["1", "-20.25", "2", "23", "20", "20", "6", "14.5"]
-    assert second.split("\t")[10:] == ["n/a", "0.9", "n/a", "0.9"]
+    assert first.split("\t")[:9] == [
+        "1",
+        "microbleed 1",
+        "-20.25",
+        "2",
+        "23",
+        "20",
+        "20",
+        "6",
+        "14.5",
+    ]
+    assert second.split("\t")[11:] == ["n/a", "0.9", "n/a", "0.9"]
     assert read_candidates(path) == (ROWS[0], ROWS[2])
 
 

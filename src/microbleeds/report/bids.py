@@ -30,17 +30,29 @@ class OutputPaths:
     brain: Path
     picture: Path  # PNG of the microbleeds
     report: Path  # settings, versions, timings, warnings
+    seg: Path  # DICOM segmentation, on request
+    sr: Path  # DICOM structured report, on request
 
     def all(self) -> tuple[Path, ...]:
         """Every path."""
         return (
-            self.mask, self.dseg, self.table, self.candidates, self.brain, self.picture, self.report
+            self.mask, self.dseg, self.table, self.candidates, self.brain, self.picture,
+            self.report, self.seg, self.sr,
         )  # fmt: skip
 
 
 def nifti_stem(path: Path) -> str:
-    """The file name without `.nii` or `.nii.gz`; a folder's name as it is."""
+    """The file name without `.nii` or `.nii.gz`."""
     return re.sub(r"\.nii(\.gz)?$", "", path.name)
+
+
+def source_name(source: Path) -> str:
+    """What the outputs of a scan are called after: its file, or its DICOM folder."""
+    if source.is_dir():
+        from microbleeds.dicom.read import folder_name
+
+        return folder_name(source)
+    return nifti_stem(source)
 
 
 def output_stem(name: str) -> str:
@@ -65,18 +77,37 @@ def output_paths(name: str, folder: Path) -> OutputPaths:
         brain=folder / f"{stem}{BRAIN}.nii.gz",
         picture=folder / f"{stem}{REPORT}.png",
         report=folder / f"{stem}{REPORT}.json",
+        seg=folder / f"{stem}{REPORT}_seg.dcm",
+        sr=folder / f"{stem}{REPORT}_sr.dcm",
     )
 
 
+def tree_folder(name: str, folder: Path) -> Path:
+    """Where a BIDS derivative dataset in `folder` keeps what belongs to the scan called `name`.
+
+    Raises UserError when the name is none of BIDS.
+    """
+    found = re.match(r"(sub-[A-Za-z0-9]+)(?:_(ses-[A-Za-z0-9]+))?_", name)
+    if not _BIDS.fullmatch(name) or not found:
+        raise UserError(
+            f"{name!r} is no BIDS name, which --bids needs; call the scan something like "
+            "sub-01_T2starw.nii.gz, or leave --bids out."
+        )
+    return folder.joinpath(*(part for part in found.groups() if part), "anat")
+
+
 def plan_outputs(
-    scans: Sequence[Path], folder: Path, overwrite: bool = False
+    scans: Sequence[Path], folder: Path, overwrite: bool = False, tree: bool = False
 ) -> tuple[OutputPaths, ...]:
-    """The outputs of every scan, in order.
+    """The outputs of every scan, in order; `tree`: in folders as a BIDS dataset has them.
 
     Raises UserError when two scans would write the same files, or when a file exists and
     `overwrite` is off: before anything is computed.
     """
-    plans = tuple(output_paths(nifti_stem(scan), folder) for scan in scans)
+    names = [source_name(scan) for scan in scans]
+    plans = tuple(
+        output_paths(name, tree_folder(name, folder) if tree else folder) for name in names
+    )
     taken: dict[Path, Path] = {}
     for scan, plan in zip(scans, plans, strict=True):
         if plan.report in taken:

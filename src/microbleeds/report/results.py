@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import microbleeds
+from microbleeds.files import make_folder
 from microbleeds.models.zoo import Models
 from microbleeds.pipeline import Detections
 from microbleeds.report.bids import OutputPaths
@@ -28,6 +29,7 @@ def write_results(
 
     Raises UserError when a file cannot be written.
     """
+    make_folder(paths.brain.parent)
     write_nifti(paths.brain, found.brain.astype(np.uint8), scan.affine)
     write_nifti(paths.dseg, found.labels, scan.affine)
     write_nifti(paths.mask, (found.labels > 0).astype(np.uint8), scan.affine)

@@ -32,10 +32,15 @@ def write_detections(path: Path, table: Sequence[Candidate], affine: NDArray[np.
 
     `x y z`: centre in scanner mm (RAS+). `i j k`: the scan's voxel there, from 0, by the scan's
     `affine`. `equivalent_diameter_mm`: of the sphere of equal volume. `edge_distance_mm`: from
-    the centre to the brain's edge. `probability`: of steps 1 and 2 together.
+    the centre to the brain's edge. `probability`: of steps 1 and 2 together. BIDS wants a `name`
+    for every index.
     """
-    rows = [_row(candidate, affine) for candidate in table if candidate.kept]
-    write_table(path, rows, DETECTION_COLUMNS)
+    rows = [
+        _row(candidate, affine) | {"name": f"microbleed {candidate.index}"}
+        for candidate in table
+        if candidate.kept
+    ]
+    write_table(path, rows, ("index", "name", *DETECTION_COLUMNS[1:]))
 
 
 def write_candidates(path: Path, table: Sequence[Candidate], affine: NDArray[np.float64]) -> None:

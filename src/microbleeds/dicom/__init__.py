@@ -1,0 +1,1 @@
+"""DICOM: a folder in (headers, choice of the series, dcm2niix), SEG and structured report out."""

@@ -1,0 +1,78 @@
+"""DICOM results beside the source series: a segmentation and a structured report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from microbleeds.console import extra
+from microbleeds.dicom.read import DicomSource
+from microbleeds.errors import UserError
+from microbleeds.files import whole_file
+from microbleeds.models.zoo import Models
+from microbleeds.pipeline import Detections
+from microbleeds.report.bids import OutputPaths
+from microbleeds.scan import Scan
+
+# attributes that a result takes over and may have empty, but not lack (type 2 of the standard)
+_TAKEN_OVER = (
+    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate",
+    "StudyTime", "AccessionNumber", "ReferringPhysicianName",
+)  # fmt: skip
+
+
+def write_dicom(
+    scan: Scan, source: DicomSource, found: Detections, models: Models, paths: OutputPaths
+) -> None:
+    """Write a DICOM SEG (where there are microbleeds) and a TID 1500 report, in the same study.
+
+    A segmentation of an earlier run is removed when there is nothing to segment now.
+    Raises UserError when the source lacks what a result must refer to, or on writing.
+    """
+    with extra("dicom"):
+        from microbleeds.dicom.report import make_report
+        from microbleeds.dicom.segmentation import make_segmentation, tracked
+
+    images = source_headers(source)
+    findings = tracked(found, models, source)
+    segmentation = None
+    if findings:
+        labels = source.from_scan(found.labels, scan)
+        segmentation = make_segmentation(images, source, labels, findings, found, models)
+        _save(segmentation, paths.seg)
+    else:
+        paths.seg.unlink(missing_ok=True)
+    report = make_report(images, source, findings, found, models, segmentation)
+    _save(report, paths.sr)
+
+
+def source_headers(source: DicomSource) -> Sequence[Any]:
+    """The source's headers: one a frame in the stack's order, or the one multi-frame file.
+
+    Raises UserError for what cannot be referred to.
+    """
+    from pydicom import dcmread
+
+    files = list(dict.fromkeys(frame.path for frame in source.frames))
+    if 1 < len(files) < len(source.frames):
+        raise UserError(
+            f"Series {source.volume.title} is spread over {len(files)} multi-frame files, to which "
+            "DICOM results cannot refer; detect without --dicom."
+        )
+    images = [dcmread(path, stop_before_pixels=True) for path in files]
+    for image in images:
+        if not image.get("FrameOfReferenceUID"):
+            raise UserError(
+                f"Series {source.volume.title} has no FrameOfReferenceUID, which DICOM results "
+                "must refer to; detect without --dicom."
+            )
+        for name in _TAKEN_OVER:
+            if name not in image:
+                setattr(image, name, "")
+    return images
+
+
+def _save(dataset: Any, path: Path) -> None:
+    with whole_file(path) as temporary:
+        dataset.save_as(temporary, enforce_file_format=True)

@@ -1,0 +1,139 @@
+"""The results as a BIDS derivative dataset: its description, and a sidecar for each image.
+
+Brain Imaging Data Structure 1.10, "Derivatives": common data types, imaging data types.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import microbleeds
+from microbleeds.errors import UserError
+from microbleeds.report.bids import OutputPaths, nifti_stem
+from microbleeds.report.files import write_json, write_text
+from microbleeds.report.results import RESEARCH_USE
+
+BIDS_VERSION = "1.10.0"
+DESCRIPTION = "dataset_description.json"
+_IGNORED = ("*_cmb.*", "*.dcm", "*_candidates.tsv")  # for what BIDS has no name
+_README = f"""# Microbleeds
+
+Cerebral microbleeds found by microbleeds. {RESEARCH_USE}
+
+Each `*_label-CMB_mask` is 1 in microbleeds, each `*_seg-CMB_dseg` numbers them as its table does.
+What BIDS has no name for is listed in `.bidsignore`: `*_cmb.json` (settings, versions, warnings),
+pictures, DICOM results and the tables of all candidates.
+"""
+_COLUMNS = {
+    "name": ("What the number stands for", None),
+    "x": ("Centre in scanner coordinates, to the right", "mm"),
+    "y": ("Centre in scanner coordinates, to the front", "mm"),
+    "z": ("Centre in scanner coordinates, upwards", "mm"),
+    "i": ("First voxel index of the centre, from 0", None),
+    "j": ("Second voxel index of the centre, from 0", None),
+    "k": ("Third voxel index of the centre, from 0", None),
+    "volume_mm3": ("Volume", "mm^3"),
+    "equivalent_diameter_mm": ("Diameter of the sphere of equal volume", "mm"),
+    "elongation": ("1 - shortest / longest principal axis", None),
+    "edge_distance_mm": ("Distance from the centre to the edge of the brain", "mm"),
+    "detector_probability": ("Highest probability of step 1 in the microbleed", None),
+    "student_probability": ("Probability of step 2", None),
+    "probability": ("Probability of both steps together", None),
+}
+
+
+def write_dataset(out: Path, source: Path, paths: OutputPaths) -> None:
+    """Describe the dataset in `out` and the images of one scan, which are there already.
+
+    Raises UserError when `out` is a dataset of another type or cannot be written.
+    """
+    raw, place = _raw_dataset(source)
+    link = _describe(out, raw)
+    scan = f"bids:{link}:{place.as_posix()}"
+    brain = f"bids::{paths.brain.relative_to(out).as_posix()}"
+    common: dict[str, Any] = {"SpatialReference": scan}
+    write_json(
+        _sidecar(paths.brain),
+        {"Description": "Brain mask", "Type": "Brain", "Sources": [scan], **common},
+    )
+    common |= {"Sources": [scan, brain]}
+    write_json(
+        _sidecar(paths.mask),
+        {"Description": "Cerebral microbleeds", "Type": "Lesion", **common},
+    )
+    columns = {
+        name: {"Description": text, **({"Units": unit} if unit else {})}
+        for name, (text, unit) in _COLUMNS.items()
+    }
+    write_json(
+        _sidecar(paths.dseg),
+        {"Description": "Cerebral microbleeds, one number each", **common, **columns},
+    )
+
+
+def check_dataset(out: Path) -> None:
+    """Raise UserError when the folder is a BIDS dataset that results do not belong into."""
+    kind = _read(out / DESCRIPTION).get("DatasetType", "raw") if _described(out) else "derivative"
+    if kind != "derivative":
+        raise UserError(
+            f"{out} is a {kind} BIDS dataset; choose a folder for derivatives, such as "
+            f"{out / 'derivatives' / 'microbleeds'}."
+        )
+
+
+def _raw_dataset(source: Path) -> tuple[Path, Path]:
+    """The root of the dataset that a scan is part of, else its folder; and its path in there."""
+    source = source.resolve()
+    root = next((folder for folder in source.parents if _described(folder)), source.parent)
+    return root, source.relative_to(root)
+
+
+def _described(folder: Path) -> bool:
+    return (folder / DESCRIPTION).is_file()
+
+
+def _describe(out: Path, raw: Path) -> str:
+    """Write or complete the description; returns the name under which it links the raw data."""
+    description: dict[str, Any] = {
+        "Name": "Microbleeds",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        "GeneratedBy": [
+            {
+                "Name": "microbleeds",
+                "Version": microbleeds.__version__,
+                "Description": f"Detection of cerebral microbleeds. {RESEARCH_USE}",
+            }
+        ],
+    }
+    if _described(out):
+        description |= _read(out / DESCRIPTION)
+    links: dict[str, str] = dict(description.get("DatasetLinks", {}))
+    target = Path(os.path.relpath(raw, out.resolve())).as_posix()
+    known = [name for name, value in links.items() if value == target]
+    number = len(links) + 1
+    name = known[0] if known else "raw" if number == 1 else f"raw{number}"
+    description["DatasetLinks"] = links | {name: target}
+    write_json(out / DESCRIPTION, description)
+    for file, text in ((".bidsignore", "\n".join(_IGNORED) + "\n"), ("README.md", _README)):
+        if not (out / file).exists():
+            write_text(out / file, text)
+    return name
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A description that is there. Raises UserError when it is no JSON object."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is no readable JSON; correct or remove it.") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no JSON object; correct or remove it.")
+    return content
+
+
+def _sidecar(image: Path) -> Path:
+    return image.with_name(f"{nifti_stem(image)}.json")
