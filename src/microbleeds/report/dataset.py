@@ -42,6 +42,8 @@ _COLUMNS = {
     "detector_probability": ("Highest probability of step 1 in the microbleed", None),
     "student_probability": ("Probability of step 2", None),
     "probability": ("Probability of both steps together", None),
+    "region": ("Region of the Microbleed Anatomical Rating Scale", None),
+    "side": ("Side of the head: left or right", None),
 }
 
 

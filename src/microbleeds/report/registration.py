@@ -128,7 +128,9 @@ def _starts(scan: _Coarse, template: _Coarse) -> list[NDArray[np.float64]]:
     brain, seen = scan.brain[::2, ::2, ::2], scan.seen[::2, ::2, ::2].astype(np.float32)
     brain = brain * seen
     target = template.brain[::2, ::2, ::2]
-    shape = [fft.next_fast_len(a + b, real=True) for a, b in zip(brain.shape, target.shape, strict=True)]
+    shape = [
+        fft.next_fast_len(a + b, real=True) for a, b in zip(brain.shape, target.shape, strict=True)
+    ]
     middle = (np.array(target.shape) - 1) / 2
     brain_f, seen_f = (np.conj(fft.rfftn(a, shape)) for a in (brain, seen))
     assert zoom == 2
