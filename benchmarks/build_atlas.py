@@ -23,9 +23,10 @@ import SimpleITK as sitk  # noqa: N813
 import typer
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from microbleeds.prepare.grid import Grid, to_grid
-from microbleeds.report.atlas import ATLAS, REGIONS, TEMPLATE
+from microbleeds.mni.atlas import ATLAS, REGIONS, TEMPLATE
 from microbleeds.scan import write_nifti
 from microbleeds.simulate import anatomy as an
 from microbleeds.simulate.label_map import read_label_map
@@ -143,7 +144,9 @@ def paint(labels: sitk.Image, fixed: sitk.Image, transform: sitk.Transform) -> s
     return image
 
 
-def register(labels: NDArray[np.int16], fixed: sitk.Image) -> sitk.Transform:
+def register(
+    labels: NDArray[np.int16], fixed: sitk.Image
+) -> tuple[sitk.Transform, sitk.Image]:
     """From template to label map (both RAS mm): affine, then symmetric demons at 2 mm."""
     brain = np.where(an.select(labels, (*an.TISSUE, *an.VENTRICLES)) | an.brain_mask(labels), labels, 0)
     moving = to_image(brain.astype(np.int16), 1.0, -np.array(ndimage.center_of_mass(brain > 0)))
@@ -194,11 +197,7 @@ def main(
     """Build the atlas and the registration target."""
     from microbleeds.console import progress_bar
 
-    data = _nilearn() / "datasets" / "data" / "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
-    template = nib.load(data)
-    grid = mni_grid(ATLAS_MM)
-    grey = to_grid(np.asarray(template.dataobj, np.float32), template.affine, grid, order=1)
-    grey[ndimage.gaussian_filter((grey > 20).astype(np.float32), 0.5) < 0.5] = 0
+    grid, grey = template_image()
     fixed = to_image(grey, ATLAS_MM, grid.affine[:3, 3])
     votes = np.zeros((len(REGIONS) + 2, *grid.shape), np.uint8)  # last: lobar
     with progress_bar() as bar:
@@ -262,6 +261,36 @@ def nearest(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     where = ndimage.distance_transform_edt(labels == 0, return_distances=False, return_indices=True)
     filled: NDArray[np.uint8] = labels[tuple(where)]
     return filled
+
+
+def carried_lobes(path: Path, cache: Path) -> NDArray[np.uint8]:
+    """Lobes on a label map as `load_anatomy` gives it, carried there from MNI space; kept in `cache`."""
+    kept = cache / f"lobes_{path.name.split('.')[0]}.npz"
+    if not kept.exists():
+        labels = an.load_anatomy(path).labels
+        grid, grey = template_image()
+        transform, moving = register(labels, to_image(grey, ATLAS_MM, grid.affine[:3, 3]))
+        lobe = lobes(grid)
+        voxels = np.argwhere((lobe > 0) & (ndimage.binary_dilation(grey > 0, iterations=4)))[::2]
+        mm = voxels * ATLAS_MM + grid.affine[:3, 3]
+        there = np.array([transform.TransformPoint(p) for p in mm.tolist()]) - moving.GetOrigin()
+        tissue = np.argwhere(an.select(labels, an.TISSUE))
+        nearest_voxel = cKDTree(there).query(tissue)[1]
+        result = np.zeros(labels.shape, np.uint8)
+        result[tuple(tissue.T)] = lobe[tuple(voxels[nearest_voxel].T)]
+        cache.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(kept, lobes=result)
+    return np.asarray(np.load(kept)["lobes"])
+
+
+def template_image() -> tuple[Grid, NDArray[np.float32]]:
+    """The MNI152 brain that nilearn ships, on the atlas's grid, 0 outside."""
+    data = _nilearn() / "datasets" / "data" / "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
+    template = nib.load(data)
+    grid = mni_grid(ATLAS_MM)
+    grey = to_grid(np.asarray(template.dataobj, np.float32), template.affine, grid, order=1)
+    grey[ndimage.gaussian_filter((grey > 20).astype(np.float32), 0.5) < 0.5] = 0
+    return grid, grey
 
 
 def mni_grid(spacing: float) -> Grid:

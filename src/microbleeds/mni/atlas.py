@@ -27,7 +27,7 @@ GROUPS = {"infratentorial": INFRATENTORIAL, "deep": DEEP, "lobar": LOBAR}
 
 @dataclass(frozen=True)
 class MniImage:
-    """values: (X, Y, Z) uint8, RAS; affine: (4, 4) voxel index to MNI mm, axes parallel to MNI's."""
+    """values: (X, Y, Z) uint8, RAS; affine: (4, 4) voxel index to MNI mm, along MNI's axes."""
 
     values: NDArray[np.uint8]
     affine: NDArray[np.float64]
