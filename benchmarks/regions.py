@@ -5,35 +5,37 @@
 
 The heads are those of accuracy.py, from label maps 17-20 of ../shared/anatomy, which the atlas was
 not built from. Each head's labels are made again from its seed, and the rule the atlas was built by
-(`regions_of` of build_atlas.py) gives the true region at each place; lobes come with their map, onto
-which they were carried from MNI space by the build's non-linear registration. Rated are the head's
-own microbleeds, and besides them `--places` more a head, drawn where the simulation draws bleeds:
-where a region is right does not depend on whether the networks see a bleed.
+(`regions_of` of atlas_rules.py) gives the true region at each place; lobes come with their map,
+onto which they were carried from MNI space by the build's non-linear registration. Rated are the
+head's own microbleeds, and besides them `--places` more a head, drawn where the simulation draws
+bleeds: whether a region is right does not depend on whether the networks see a bleed.
 """
 
 from __future__ import annotations
 
 import copy
+import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, get_args
 
 import numpy as np
 import typer
 from accuracy import HELD_OUT, ROOT, SEED, heads_folder, simulated
-from build_atlas import LOBAR, carried_lobes, regions_of
+from atlas_rules import LOBAR, regions_of
+from build_atlas import carried_lobes
 from numpy.typing import NDArray
 
 from microbleeds import Scan, load_brain, read_scan
-from microbleeds.mni.atlas import GROUPS, REGIONS
-from microbleeds.mni.register import register_to_mni
+from microbleeds.mni.atlas import REGIONS, group_of
+from microbleeds.mni.register import Registration, register_to_mni
+from microbleeds.models.engine import Engine
 from microbleeds.prepare.brain import brain_mask
 from microbleeds.report.regions import region_at
 from microbleeds.settings import Contrast
 from microbleeds.simulate import HeadSettings
 from microbleeds.simulate import anatomy as an
-from microbleeds.simulate.dataset import subject_name
 from microbleeds.simulate.deform import deform, source_places
 from microbleeds.simulate.head import HEAD_MM
 from microbleeds.simulate.lesions import LesionRanges, place_bleeds
@@ -42,6 +44,22 @@ from microbleeds.simulate.tissue import fine_grid
 
 CACHE = ROOT / "work" / "regions"
 SLAB_MM = 60.0
+HEADER = (
+    "| contrast | part | own microbleeds: region | places: region | group | side | refused "
+    "| seconds: median, most |\n|---|---|---|---|---|---|---|---|"
+)
+
+
+@dataclass(frozen=True)
+class Rated:
+    """A place: its true region and the one given, whether the side was right, whether it is one of
+    the head's own microbleeds.
+    """
+
+    truth: str
+    given: str
+    side: bool
+    own: bool
 
 
 @dataclass(frozen=True)
@@ -76,33 +94,33 @@ def true_head(index: int, own: NDArray[np.float64], count: int, anatomies: list[
     back = np.clip(back, 0, np.array(lobes.shape)[:, None] - 1)
     numbers = np.where(numbers == LOBAR, lobes[tuple(back)], numbers)
     names = np.array(["", *REGIONS])[numbers]
-    return TrueHead(
-        (voxels - middle) @ grid.rotation.T, len(own), names, _sides(labels, voxels)
-    )
+    return TrueHead((voxels - middle) @ grid.rotation.T, len(own), names, _sides(labels, voxels))
 
 
 def _sides(labels: NDArray[np.int16], voxels: NDArray[np.float64]) -> NDArray[np.str_]:
     """Which side of the plane between the hemispheres each place lies on."""
-    hemispheres = [np.argwhere(an.select(labels, side)) for side in (an.LEFT_CEREBRUM, an.RIGHT_CEREBRUM)]
+    cerebrum = (an.LEFT_CEREBRUM, an.RIGHT_CEREBRUM)
+    hemispheres = [np.argwhere(an.select(labels, side)) for side in cerebrum]
     a, b = (np.mean(points, axis=0) for points in hemispheres)
     across = (b - a) * np.sign(b[0] - a[0])
     return np.where((voxels - (a + b) / 2) @ across > 0, "right", "left")
 
 
-def part_of(scan: Scan, brain: NDArray[np.bool_], part: str) -> tuple[Scan, NDArray[np.bool_]]:
-    """The whole scan, a brain without the head around it, or a slab from the brain's middle."""
+def part_of(scan: Scan, part: str, engine: Engine) -> Scan:
+    """The whole scan, the brain without the head around it, or a slab from the brain's middle."""
+    if part == "whole":
+        return scan
+    brain = brain_mask(scan, engine)
     if part == "stripped":
-        return replace(scan, voxels=np.where(brain, scan.voxels, 0).astype(np.float32)), brain
-    if part == "slab":
-        axis = int(np.argmax(scan.spacing))
-        middle = np.flatnonzero(brain.any(axis=tuple({0, 1, 2} - {axis}))).mean()
-        half = SLAB_MM / 2 / scan.spacing[axis]
-        first, last = max(int(middle - half), 0), int(middle + half)
-        cut = tuple(slice(first, last) if a == axis else slice(None) for a in range(3))
-        affine = scan.affine.copy()
-        affine[:3, 3] += affine[:3, axis] * first
-        return replace(scan, voxels=scan.voxels[cut], affine=affine), brain[cut]
-    return scan, brain
+        return replace(scan, voxels=np.where(brain, scan.voxels, 0).astype(np.float32))
+    axis = int(np.argmax(scan.spacing))
+    middle = np.flatnonzero(brain.any(axis=tuple({0, 1, 2} - {axis}))).mean()
+    half = SLAB_MM / 2 / scan.spacing[axis]
+    first, last = max(int(middle - half), 0), int(middle + half)
+    affine = scan.affine.copy()
+    affine[:3, 3] += affine[:3, axis] * first
+    voxels = np.take(scan.voxels, range(first, last), axis=axis)
+    return replace(scan, voxels=voxels, affine=affine)
 
 
 def inside(scan: Scan, places: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -111,9 +129,13 @@ def inside(scan: Scan, places: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.asarray(((voxels > -0.5) & (voxels < np.array(scan.voxels.shape) - 0.5)).all(axis=1))
 
 
-def group_of(region: str) -> str:
-    """Infratentorial, deep or lobar."""
-    return next((name for name, regions in GROUPS.items() if region in regions), "")
+def rate(truth: TrueHead, covered: NDArray[np.bool_], registration: Registration) -> list[Rated]:
+    """Every place that the scan covers."""
+    rated = []
+    for i in np.flatnonzero(covered & (truth.region != "")):
+        region, side = region_at(truth.places[i], registration)
+        rated.append(Rated(str(truth.region[i]), region, side == truth.side[i], i < truth.own))
+    return rated
 
 
 def share(right: list[bool]) -> str:
@@ -135,52 +157,47 @@ def main(
         true_head(i, _microbleeds(case.name), places, anatomies) for i, case in enumerate(cases)
     ]
     engine = load_brain()
-    print("| contrast | part | own microbleeds: region | places: region | group | side | "
-          "no registration | seconds: median, most |\n|---|---|---|---|---|---|---|---|")  # fmt: skip
+    print(HEADER)
     for kind in contrast or get_args(Contrast):
         for which in part or ["whole"]:
-            rows: list[tuple[str, str, bool, bool, bool]] = []
+            rows: list[Rated] = []
             seconds, refused = [], []
             for case, truth in zip(simulated(heads_folder(), kind), truths, strict=False):
-                scan = read_scan(case.image, kind)  # type: ignore[arg-type]
-                scan, brain = part_of(scan, brain_mask(scan, engine), which)
+                scan = part_of(read_scan(case.image, kind), which, engine)  # type: ignore[arg-type]
+                brain = brain_mask(scan, engine)
                 start = time.perf_counter()
                 registration = register_to_mni(scan, brain)
                 seconds.append(time.perf_counter() - start)
                 if registration.problem:
                     refused.append(f"{case.name}: {registration.problem}")
-                covered = inside(scan, truth.places)
-                for i in np.flatnonzero(covered & (truth.region != "")):
-                    named = ("", "") if registration.problem else region_at(truth.places[i], registration)
-                    rows.append((truth.region[i], named[0], named[1] == truth.side[i], i < truth.own,
-                                 bool(registration.problem)))  # fmt: skip
+                else:
+                    rows += rate(truth, inside(scan, truth.places), registration)
             _show(kind, which, rows, seconds, refused)
 
 
 def _microbleeds(subject: str) -> NDArray[np.float64]:
-    import json
-
     record = json.loads((heads_folder() / f"{subject}.json").read_text())
     return np.array([b["xyz_mm"] for b in record["microbleeds"]]).reshape(-1, 3)
 
 
-def _show(kind: str, part: str, rows: list[Any], seconds: list[float], refused: list[str]) -> None:
-    rated = [row for row in rows if not row[4]]
-    extra = [row for row in rated if not row[3]]
-    own = share([t == p for t, p, _, mine, _ in rated if mine])
+def _show(
+    kind: str, part: str, rows: list[Rated], seconds: list[float], refused: list[str]
+) -> None:
+    places = [row for row in rows if not row.own]
+    groups = [group_of(row.truth) == group_of(row.given) for row in places]
     print(
-        f"| {kind} | {part} | {own} | {share([t == p for t, p, *_ in extra])} "
-        f"| {share([group_of(t) == group_of(p) for t, p, *_ in extra])} "
-        f"| {share([side for _, _, side, *_ in extra])} "
+        f"| {kind} | {part} | {share([r.truth == r.given for r in rows if r.own])} "
+        f"| {share([r.truth == r.given for r in places])} | {share(groups)} "
+        f"| {share([r.side for r in places])} "
         f"| {len(refused)} | {np.median(seconds):.1f}, {max(seconds):.1f} |",
         flush=True,
     )
     for region in REGIONS:
-        here = [p for t, p, *_ in extra if t == region]
-        wrong = sorted({p for p in here if p != region}, key=lambda p: -here.count(p))
-        taken = ", ".join(f"{p} {here.count(p)}" for p in wrong)
-        if here:
-            print(f"    {region}: {share([p == region for p in here])}; taken for {taken}")
+        given = [row.given for row in places if row.truth == region]
+        wrong = sorted({g for g in given if g != region}, key=lambda g: -given.count(g))
+        taken = ", ".join(f"{g or 'none'} {given.count(g)}" for g in wrong)
+        if given:
+            print(f"    {region}: {share([g == region for g in given])}; taken for {taken}")
     for line in refused:
         print(f"    refused {line}")
 

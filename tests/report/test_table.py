@@ -45,7 +45,7 @@ def test_detections_are_the_kept_ones_with_the_voxel_of_the_scan(tmp_path):
     assert header == "\t".join(
         [
             *names.split(),
-            *"detector_probability student_probability probability region side".split(),
+            *["detector_probability", "student_probability", "probability", "region", "side"],
         ]
     )
     assert first.split("\t")[:9] == [

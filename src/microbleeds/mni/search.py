@@ -41,7 +41,7 @@ def likely_starts(scan: CoarseHead, template: CoarseHead) -> list[NDArray[np.flo
         )
         common = fft.irfftn(moved * brain_f, shape)
         covered = fft.irfftn(moved * seen_f, shape)
-        dice = 2 * common / (brain.sum() + np.maximum(covered, 0))
+        dice = 2 * common / (max(float(brain.sum()), 1.0) + np.maximum(covered, 0))
         for value, shift in _peaks(dice):
             place = np.eye(4)
             place[:3, :3] = turn

@@ -47,8 +47,8 @@ def name_regions(scan: Scan, found: Detections) -> Detections:
 def region_at(xyz_mm: ArrayLike, registration: Registration) -> tuple[str, str]:
     """Region and side of a place in scanner mm; both empty where the atlas ends."""
     atlas = load_atlas()
-    place = registration.matrix @ [*np.asarray(xyz_mm, float), 1.0]
-    voxel = np.rint(np.linalg.solve(atlas.affine, place)[:3]).astype(int)
+    place = registration.to_mni(xyz_mm)
+    voxel = np.rint(np.linalg.solve(atlas.affine, [*place, 1.0])[:3]).astype(int)
     if np.any(voxel < 0) or np.any(voxel >= atlas.values.shape):
         return "", ""
     number = int(atlas.values[tuple(voxel)])
