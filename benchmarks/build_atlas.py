@@ -41,6 +41,7 @@ ATLAS_MM, TEMPLATE_MM = 2.0, 4.0
 UNSURE_MM = 2.5  # standard deviation of where a scan's registration puts a place
 BEYOND_MM = 14.0  # outside the brain the nearest region holds so far
 THIN = "external capsule"  # blurring would leave nothing of it: kept where most maps have it
+SHOWN_MM = {2: (-40, -14, 0, 10, 26, 46), 1: (-76, -50, -20, 0, 20, 44), 0: (2, 12, 22, 32, 40, 54)}
 LAST = len(REGIONS) + 1  # number of the votes for any lobe
 
 
@@ -116,6 +117,7 @@ def register(labels: NDArray[np.int16], fixed: sitk.Image) -> tuple[sitk.Transfo
 def main(
     anatomy: Annotated[Path, typer.Option(help="Folder of the label maps")] = ANATOMY,
     maps: Annotated[int, typer.Option(help="Label maps to use, from the first")] = 16,
+    figure: Annotated[Path | None, typer.Option(help="PNG of the atlas over the template")] = None,
 ) -> None:
     """Build the atlas and the registration target."""
     grid, grey = template_image()
@@ -129,7 +131,32 @@ def main(
     coarse = mni_grid(TEMPLATE_MM)
     small = to_grid(grey, grid.affine, coarse, order=1)
     write_nifti(TEMPLATE, np.rint(small).astype(np.uint8), coarse.affine)
+    if figure is not None:
+        draw(np.where(grey > 0, regions, 0), grey, grid, figure)
     print(f"{ATLAS} and {TEMPLATE} written, {ATLAS.stat().st_size + TEMPLATE.stat().st_size} bytes")
+
+
+def draw(regions: NDArray[np.uint8], grey: NDArray[np.float32], grid: Grid, path: Path) -> None:
+    """Slices of the atlas over the template, left on the left, with a legend."""
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    colours = colormaps["tab20"](np.arange(len(REGIONS)))
+    figure = Figure((10, 6.2), layout="constrained")
+    axes = figure.subplots(3, 6)
+    for row, (axis, places) in zip(axes, SHOWN_MM.items(), strict=True):
+        for panel, place in zip(row, places, strict=True):
+            index = round((place - grid.affine[axis, 3]) / ATLAS_MM)
+            back, front = (np.take(array, index, axis).T for array in (grey, regions))
+            panel.imshow(back, cmap="gray", origin="lower")
+            shown = np.where(front > 0, front - 1, 0)
+            panel.imshow(colours[shown] * [1, 1, 1, 0.55] * (front > 0)[..., None], origin="lower")
+            panel.set_title(f"{'xyz'[axis]} = {place} mm", fontsize=7)
+            panel.axis("off")
+    patches = [Patch(color=c, label=name) for c, name in zip(colours, REGIONS, strict=True)]
+    figure.legend(handles=patches, loc="outside lower center", ncols=5, fontsize=7, frameon=False)
+    figure.savefig(path, dpi=110)
 
 
 def count_votes(paths: list[Path], fixed: sitk.Image) -> NDArray[np.uint8]:
