@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from microbleeds.mni.coarse import WORK_MM, CoarseHead
 
-LEAST_OVERLAP = 0.86  # heads turned the wrong way reach 0.84, sound ones 0.88 and more
+LEAST_OVERLAP = 0.86  # two heads turned the wrong way reached 0.84, sound ones 0.88 and more
 STRETCH = (0.7, 1.4)
 LARGEST_TURN_DEG = 50.0
 
