@@ -47,7 +47,7 @@ def test_detect_writes_every_promised_file_on_the_scans_grid(scan, results):
     assert names == {
         "sub-01_label-CMB_mask.nii.gz", "sub-01_seg-CMB_dseg.nii.gz", "sub-01_seg-CMB_dseg.tsv",
         "sub-01_label-CMB_candidates.tsv", "sub-01_desc-brain_mask.nii.gz", "sub-01_cmb.json",
-        "sub-01_cmb.png",
+        "sub-01_cmb.png", "sub-01_cmb_mars.tsv",
     }  # fmt: skip
     source = nib.load(scan)
     for name in names:
@@ -70,6 +70,20 @@ def test_the_record_says_what_the_result_depends_on(results):
     assert record["seconds"] and record["version"]
 
 
+def test_every_microbleed_has_a_region_and_mars_counts_them(results):
+    record = json.loads((results / "sub-01_cmb.json").read_text())
+    assert record["registration"]["problem"] == "" and record["registration"]["overlap"] > 0.85
+    assert "regions" in record["seconds"]
+    lines = (results / "sub-01_seg-CMB_dseg.tsv").read_text().splitlines()
+    names = [line.split("\t")[-2:] for line in lines]
+    assert names[0] == ["region", "side"]
+    assert {side for _, side in names[1:]} <= {"left", "right"}
+    mars = [line.split("\t") for line in (results / "sub-01_cmb_mars.tsv").read_text().splitlines()]
+    assert sum(int(sure) + int(maybe) for *_, sure, maybe in mars[1:]) == record["microbleeds"]
+    groups = {group for group, region, *_ in mars[1:] if region in {name for name, _ in names[1:]}}
+    assert ("strictly" in record["pattern"]) == (len(groups - {"infratentorial"}) == 1)
+
+
 def test_results_are_not_overwritten_unless_asked(scan, results, capsys):
     before = (results / "sub-01_cmb.json").stat().st_mtime_ns
     assert run("detect", scan, "-o", results) == 2
@@ -80,10 +94,12 @@ def test_results_are_not_overwritten_unless_asked(scan, results, capsys):
 def test_one_bad_scan_does_not_stop_the_others(scan, tmp_path, capsys):
     bad = tmp_path / "sub-02_T2starw.nii.gz"
     bad.write_bytes(b"not a scan")
-    assert run("detect", bad, scan, "-o", tmp_path / "out") == 2
+    assert run("detect", bad, scan, "-o", tmp_path / "out", "--no-regions") == 2
     assert "sub-02" in capsys.readouterr().err
     assert (tmp_path / "out" / "sub-01_cmb.json").exists()
     assert not list((tmp_path / "out").glob("sub-02*"))
+    assert not (tmp_path / "out" / "sub-01_cmb_mars.tsv").exists()
+    assert json.loads((tmp_path / "out" / "sub-01_cmb.json").read_text())["pattern"] is None
 
 
 def broken(kind: str, scan, folder):

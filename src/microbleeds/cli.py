@@ -98,6 +98,7 @@ def detect(
     bids: Annotated[
         bool, typer.Option("--bids", help="Make the folder a BIDS derivative dataset")
     ] = False,
+    regions: Annotated[bool, typer.Option(help="Name the region of each microbleed")] = True,
 ) -> None:
     """Find the microbleeds of one or more scans.
 
@@ -118,6 +119,7 @@ def detect(
         scans, output, contrast=contrast.value, mask=mask, model=model,
         point=operating_point.value, threads=threads, memory_gb=memory,
         overwrite=overwrite, picture=picture, series=series, dicom=dicom, bids=bids,
+        regions=regions,
     )  # fmt: skip
     if failed:
         raise typer.Exit(2)

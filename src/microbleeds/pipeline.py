@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,9 @@ from microbleeds.steps.candidates import find_candidates
 from microbleeds.steps.cleanup import clean_up, number_kept_first
 from microbleeds.steps.discriminate import discriminate
 
+if TYPE_CHECKING:
+    from microbleeds.mni.register import Registration
+
 StepHook = Callable[[str], None]
 
 
@@ -33,6 +37,7 @@ class Detections:
 
     labels: int32 on the scan's own grid, the number of each microbleed in `table`, 0 elsewhere.
     table: all candidates, kept ones first; brain: bool on the scan's grid; seconds: by step.
+    registration: to MNI space, where the regions come from; None when it was not asked for.
     """
 
     labels: NDArray[np.int32]
@@ -41,6 +46,7 @@ class Detections:
     highest_probability: float
     settings: Settings
     seconds: dict[str, float]
+    registration: Registration | None = None
 
     @property
     def microbleeds(self) -> tuple[Candidate, ...]:

@@ -10,10 +10,13 @@ import numpy as np
 
 import microbleeds
 from microbleeds.files import make_folder
+from microbleeds.models.card import Thresholds
 from microbleeds.models.zoo import Models
 from microbleeds.pipeline import Detections
 from microbleeds.report.bids import OutputPaths
+from microbleeds.report.burden import burden_class
 from microbleeds.report.files import write_json
+from microbleeds.report.regions import distribution, write_mars
 from microbleeds.report.table import write_candidates, write_detections
 from microbleeds.scan import Scan, write_nifti
 
@@ -35,6 +38,8 @@ def write_results(
     write_nifti(paths.mask, (found.labels > 0).astype(np.uint8), scan.affine)
     write_detections(paths.table, found.table, scan.affine)
     write_candidates(paths.candidates, found.table, scan.affine)
+    if found.registration is not None:
+        write_mars(paths.mars, found.microbleeds, definite_thresholds(found, models))
     write_json(paths.report, record(scan, source, found, models))
 
 
@@ -42,7 +47,10 @@ def record(scan: Scan, source: Path, found: Detections, models: Models) -> dict[
     """What a result file says of itself: count, warnings, settings, versions, hashes, timings."""
     return {
         "microbleeds": len(found.microbleeds),
+        "burden": burden_class(len(found.microbleeds)),
+        "pattern": None if found.registration is None else distribution(found.microbleeds),
         "candidates": len(found.table),
+        "registration": found.registration,
         "highest_detector_probability": round(found.highest_probability, 4),
         "warnings": warnings(scan, found),
         "notes": list(scan.notes),
@@ -74,7 +82,18 @@ def warnings(scan: Scan, found: Detections) -> list[str]:
         notes.append(f"the brain mask holds {volume:.0f} cm3: is the scan's coverage partial?")
     if (thickest := float(scan.spacing.max())) > THICK_SLICE_MM:
         notes.append(f"slices of {thickest:.1f} mm are thicker than any the networks were shown")
+    if found.registration is not None and found.registration.problem:
+        notes.append(
+            f"no regions: the scan could not be registered to the atlas, since "
+            f"{found.registration.problem}; look at the brain mask and at the header's axes"
+        )
     return notes
+
+
+def definite_thresholds(found: Detections, models: Models) -> Thresholds:
+    """Of the operating point "precise", or those in use where the model has no such point."""
+    used = Thresholds(found.settings.candidates.threshold, found.settings.discriminate.threshold)
+    return models.card.operating_points.get("precise", used)
 
 
 def _brain_cm3(scan: Scan, found: Detections) -> float:

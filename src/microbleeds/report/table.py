@@ -22,6 +22,8 @@ _MEASURES = {
     "detector_probability": "detector_probability",
     "student_probability": "student_probability",
     "probability": "probability",
+    "region": "region",
+    "side": "side",
 }
 DETECTION_COLUMNS = ("index", "x", "y", "z", "i", "j", "k", *_MEASURES)
 CANDIDATE_COLUMNS = (*DETECTION_COLUMNS, "reason")
@@ -32,8 +34,8 @@ def write_detections(path: Path, table: Sequence[Candidate], affine: NDArray[np.
 
     `x y z`: centre in scanner mm (RAS+). `i j k`: the scan's voxel there, from 0, by the scan's
     `affine`. `equivalent_diameter_mm`: of the sphere of equal volume. `edge_distance_mm`: from
-    the centre to the brain's edge. `probability`: of steps 1 and 2 together. BIDS wants a `name`
-    for every index.
+    the centre to the brain's edge. `probability`: of steps 1 and 2 together. `region`, `side`: of
+    the Microbleed Anatomical Rating Scale. BIDS wants a `name` for every index.
     """
     rows = [
         _row(candidate, affine) | {"name": f"microbleed {candidate.index}"}
@@ -96,5 +98,13 @@ def _candidate(row: dict[str, str], path: Path) -> Candidate:
         detector_probability=value("detector_probability"),
         student_probability=student,
         joint_probability=None if student is None else value("probability"),
-        reason="" if row.get("reason", MISSING) == MISSING else row["reason"],
+        reason=_text(row, "reason"),
+        region=_text(row, "region"),
+        side=_text(row, "side"),
     )
+
+
+def _text(row: dict[str, str], column: str) -> str:
+    """A cell, empty when it is missing."""
+    cell = row.get(column, MISSING)
+    return "" if cell == MISSING else cell
