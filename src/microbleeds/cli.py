@@ -98,6 +98,7 @@ def detect(
     bids: Annotated[
         bool, typer.Option("--bids", help="Make the folder a BIDS derivative dataset")
     ] = False,
+    report: Annotated[bool, typer.Option("--report", help="Write an HTML page to look at")] = False,
 ) -> None:
     """Find the microbleeds of one or more scans.
 
@@ -118,9 +119,30 @@ def detect(
         scans, output, contrast=contrast.value, mask=mask, model=model,
         point=operating_point.value, threads=threads, memory_gb=memory,
         overwrite=overwrite, picture=picture, series=series, dicom=dicom, bids=bids,
+        report=report,
     )  # fmt: skip
     if failed:
         raise typer.Exit(2)
+
+
+@app.command()
+def report(
+    results: Annotated[Path, typer.Argument(help="Folder of detect's results, or one *_cmb.json")],
+    scan: Annotated[
+        Path | None, typer.Option(help="The scan, where it is not where detect found it")
+    ] = None,
+) -> None:
+    """Write the HTML page of results that are there already, without any network.
+
+    Examples:
+
+    `microbleeds report results`
+
+    `microbleeds report results/sub-01_cmb.json --scan moved/sub-01_T2starw.nii.gz`
+    """
+    from microbleeds.console import report_with_progress
+
+    report_with_progress(results, scan)
 
 
 @app.command()

@@ -17,6 +17,7 @@ from microbleeds.prepare import Prepared
 from microbleeds.prepare.brain import brain_mask
 from microbleeds.prepare.grid import labels_to_scan
 from microbleeds.prepare.prepare import prepare
+from microbleeds.prepare.traits import Traits, measure_traits
 from microbleeds.scan import Scan
 from microbleeds.settings import Settings
 from microbleeds.steps import Candidate, Candidates
@@ -33,6 +34,7 @@ class Detections:
 
     labels: int32 on the scan's own grid, the number of each microbleed in `table`, 0 elsewhere.
     table: all candidates, kept ones first; brain: bool on the scan's grid; seconds: by step.
+    traits: what the scan is like, where that was measured.
     """
 
     labels: NDArray[np.int32]
@@ -41,6 +43,7 @@ class Detections:
     highest_probability: float
     settings: Settings
     seconds: dict[str, float]
+    traits: Traits | None = None
 
     @property
     def microbleeds(self) -> tuple[Candidate, ...]:
@@ -83,6 +86,7 @@ def detect(
         brain = _brain(scan, brain_engine, brain)
     with step("preparation"):
         prepared = prepare(scan, brain, settings.prepare, settings.threads)
+        traits = measure_traits(scan, brain, prepared.image, prepared.brain, prepared.grid)
     with step("step 1: candidates"):
         channels = stack_channels(prepared, models.card)
         probability = predict_volume(models.detector, channels)
@@ -95,7 +99,13 @@ def detect(
         candidates = number_kept_first(clean_up(candidates, settings.clean_up))
         labels = labels_to_scan(_kept_labels(candidates), prepared.grid, scan)
     return Detections(
-        labels, candidates.table, brain, candidates.highest_probability, settings, step.seconds
+        labels,
+        candidates.table,
+        brain,
+        candidates.highest_probability,
+        settings,
+        step.seconds,
+        traits,
     )
 
 

@@ -1,0 +1,179 @@
+"""What scans the networks saw, and whether a scan unlike them is flagged.
+
+    python benchmarks/unusual.py learn HEADS   # ranges of the training heads, into the package
+    python benchmarks/unusual.py check         # who is flagged: heads never seen, real, odd ones
+
+HEADS: folders of `microbleeds simulate`; the shipped ranges are of the 60 whole heads of series 41
+in three contrasts (`simulate --n 60 --seed 41 --contrast t2star --contrast swi --contrast qsm`,
+label maps 1-16), which the shipped student learnt from. A range is from the least to the most that
+was measured, `_WIDER` of that further on both sides. What part of a brain the image may cut off is
+not learnt, since simulated heads are always whole: half of its largest section.
+
+What was measured is kept in work/unusual.jsonl, so that a run can go on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import typer
+from scipy import ndimage
+
+from microbleeds import Scan, load_brain, load_models, read_scan
+from microbleeds.console import progress_bar
+from microbleeds.models.engine import Engine
+from microbleeds.prepare.brain import brain_mask
+from microbleeds.prepare.prepare import prepare_image
+from microbleeds.prepare.traits import Traits, measure_traits
+from microbleeds.report.files import write_json
+from microbleeds.report.unusual import RANGES, unusual
+from microbleeds.settings import Contrast, PrepareSettings
+from microbleeds.simulate import anatomy as an
+from microbleeds.simulate.anatomy import load_anatomy
+from microbleeds.simulate.dataset import SUFFIX
+
+ROOT = Path(__file__).parents[1]
+HEADS = ROOT / "work" / "accuracy" / "0-12"
+REAL = ROOT.parent / "shared" / "real_dev"
+KEPT = ROOT / "work" / "unusual.jsonl"
+MAPS = tuple(ROOT.parent / "shared" / "anatomy" / f"training_seg_{n}.nii.gz" for n in range(17, 21))
+MOST_CUT = 0.5
+_WIDER = 0.1
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def learn(heads: list[Path]) -> None:
+    """Measure training heads and write the ranges that reports compare scans with."""
+    ranges: dict[Contrast, dict[str, tuple[float, float]]] = {}
+    for contrast, suffix in SUFFIX.items():
+        images = [image for folder in heads for image in sorted(folder.glob(f"*_{suffix}.nii.gz"))]
+        table = [asdict(traits) for traits in measured(images, contrast)]
+        ranges[contrast] = {name: _range([row[name] for row in table]) for name in table[0]}
+        ranges[contrast]["cut"] = (0.0, MOST_CUT)
+    write_json(RANGES, ranges)
+
+
+@app.command()
+def check(heads: Path = HEADS, real: Path = REAL) -> None:
+    """Count who is flagged, and for what."""
+    for contrast, suffix in SUFFIX.items():
+        images = sorted(heads.glob(f"*_{suffix}.nii.gz"))
+        _show(f"simulated {contrast}", contrast, measured(images, contrast))
+    scans = sorted(real.glob("*_T2S.nii.gz"))
+    _show("real T2*-GRE", "t2star", measured(scans, "t2star"))
+    usual = sorted(heads.glob(f"*_{SUFFIX['t2star']}.nii.gz"))[:10]
+    for name, change in ODD.items():
+        _show(name, "t2star", (_traits(change(read_scan(image, "t2star"))) for image in usual))
+    for name, levels in WEIGHTED.items():
+        _show(name, "t2star", (_traits(weighted(path, *levels)) for path in MAPS))
+
+
+def measured(images: Iterable[Path], contrast: Contrast) -> list[Traits]:
+    """The traits of scans, those measured before read back."""
+    lines = KEPT.read_text("utf-8").splitlines() if KEPT.exists() else []
+    known = {row.pop("image"): Traits(**row) for row in map(json.loads, lines)}
+    KEPT.parent.mkdir(parents=True, exist_ok=True)
+    table = []
+    with progress_bar() as bar, KEPT.open("a", encoding="utf-8") as kept:
+        for image in bar.track(list(images), description=f"measuring {contrast}"):
+            key = str(image.resolve())
+            if key not in known:
+                known[key] = _traits(read_scan(image, contrast))
+                kept.write(json.dumps({"image": key, **asdict(known[key])}) + "\n")
+            table.append(known[key])
+    return table
+
+
+def thick(scan: Scan) -> Scan:
+    """Slices of 8 mm or a little more, each the mean of thinner ones."""
+    count = int(np.ceil(8 / scan.spacing[2]))
+    whole = scan.voxels.shape[2] // count * count
+    voxels = scan.voxels[..., :whole].reshape(*scan.voxels.shape[:2], -1, count).mean(3)
+    affine = scan.affine @ np.diag([1, 1, count, 1])
+    affine[:3, 3] += scan.affine[:3, 2] * (count - 1) / 2
+    return replace(scan, voxels=voxels, affine=affine)
+
+
+def half(scan: Scan) -> Scan:
+    """Without the lower half of the head's slices."""
+    start = scan.voxels.shape[2] // 2
+    affine = scan.affine.copy()
+    affine[:3, 3] += scan.affine[:3, 2] * start
+    return replace(scan, voxels=np.ascontiguousarray(scan.voxels[..., start:]), affine=affine)
+
+
+def noisy(scan: Scan) -> Scan:
+    """Noise of a fifth of the tissue's signal in the real and the imaginary part."""
+    rng = np.random.default_rng(0)
+    level = np.float32(0.2 * np.median(scan.voxels[brain_mask(scan, _tools()[0])]))
+    real, imaginary = (rng.standard_normal(scan.voxels.shape, np.float32) * level for _ in "ri")
+    return replace(scan, voxels=np.hypot(scan.voxels + real, imaginary))
+
+
+def ghosted(scan: Scan) -> Scan:
+    """Four ghosts of the head across the image, as strong motion or a pulsing vessel makes them."""
+    ghosts = [np.roll(scan.voxels, scan.voxels.shape[1] * n // 5, axis=1) for n in range(1, 5)]
+    return replace(scan, voxels=scan.voxels + np.float32(0.25) * np.sum(ghosts, axis=0))
+
+
+def weighted(path: Path, fluid: float, grey: float) -> Scan:
+    """A 1 mm image of a label map whose grey levels are those of T1 or T2, white matter 1."""
+    labels = load_anatomy(path).labels
+    image = np.where(labels > 0, np.float32(0.6), np.float32(0))  # muscle and skin
+    image[labels == SKULL] = 0.1
+    for numbers, level in ((an.TISSUE, grey), (WHITE_MATTER, 1.0), (FLUID, fluid)):
+        image[an.select(labels, numbers)] = level
+    image = ndimage.gaussian_filter(image, 0.5)
+    noise = np.random.default_rng(0).standard_normal((2, *image.shape), np.float32)
+    image = np.hypot(image + np.float32(0.02) * noise[0], np.float32(0.02) * noise[1])
+    return Scan(image * np.float32(1000), np.eye(4), "t2star", path.name)
+
+
+ODD: dict[str, Callable[[Scan], Scan]] = {
+    "slices of 8 mm": thick,
+    "upper half of a head": half,
+    "heavy noise": noisy,
+    "ghosts": ghosted,
+}
+WEIGHTED = {"T1-like": (0.25, 0.65), "T2-like": (3.0, 1.4)}  # fluid, grey matter
+SKULL = 515
+WHITE_MATTER = (*an.WHITE, *an.CEREBELLUM_WHITE, *an.BRAINSTEM)
+FLUID = (*an.VENTRICLES, *an.CSF)
+
+
+def _traits(scan: Scan) -> Traits:
+    engine, settings = _tools()
+    mask = brain_mask(scan, engine)
+    return measure_traits(scan, mask, *prepare_image(scan, mask, settings))
+
+
+@cache
+def _tools() -> tuple[Engine, PrepareSettings]:
+    return load_brain(), load_models().card.prepare
+
+
+def _range(values: list[float]) -> tuple[float, float]:
+    margin = _WIDER * (max(values) - min(values))
+    low = min(values) - margin
+    if min(values) >= 0:  # a length or a share
+        low = max(low, 0.0)
+    return round(low, 4), round(max(values) + margin, 4)
+
+
+def _show(name: str, contrast: Contrast, table: Iterable[Traits]) -> None:
+    flags = [unusual(traits, contrast) for traits in table]
+    print(f"{name}: {sum(map(bool, flags))} of {len(flags)} flagged")
+    for reason, count in Counter(note.split(":")[0] for notes in flags for note in notes).items():
+        print(f"    {count} {reason}")
+
+
+if __name__ == "__main__":
+    app()
