@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
-from functools import cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ from microbleeds import Scan, load_brain, load_models, read_scan
 from microbleeds.console import progress_bar
 from microbleeds.models.engine import Engine
 from microbleeds.prepare.brain import brain_mask
+from microbleeds.prepare.grid import Grid, to_grid
 from microbleeds.prepare.prepare import prepare_image
 from microbleeds.prepare.traits import Traits, measure_traits
 from microbleeds.report.files import write_json
@@ -40,56 +41,76 @@ from microbleeds.simulate.dataset import SUFFIX
 
 ROOT = Path(__file__).parents[1]
 HEADS = ROOT / "work" / "accuracy" / "0-12"
-REAL = ROOT.parent / "shared" / "real_dev"
+SHARED = ROOT.parent / "shared"
 KEPT = ROOT / "work" / "unusual.jsonl"
-MAPS = tuple(ROOT.parent / "shared" / "anatomy" / f"training_seg_{n}.nii.gz" for n in range(17, 21))
+CHANGED = 5  # heads that are made odd, each way
 MOST_CUT = 0.5
-_WIDER = 0.1
+_WIDER = 0.2
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
-def learn(heads: list[Path]) -> None:
-    """Measure training heads and write the ranges that reports compare scans with."""
+def learn(heads: list[Path], cache: Path | None = None) -> None:
+    """Measure training heads and write the ranges that reports compare scans with.
+
+    cache: where `train` kept its prepared images, which are then measured as they are: masks
+    moved a little, as the networks saw them.
+    """
     ranges: dict[Contrast, dict[str, tuple[float, float]]] = {}
     for contrast, suffix in SUFFIX.items():
         images = [image for folder in heads for image in sorted(folder.glob(f"*_{suffix}.nii.gz"))]
-        table = [asdict(traits) for traits in measured(images, contrast)]
+        table = [asdict(traits) for traits in measured(scans(images, contrast), cache)]
         ranges[contrast] = {name: _range([row[name] for row in table]) for name in table[0]}
         ranges[contrast]["cut"] = (0.0, MOST_CUT)
+        print(f"{contrast}: {len(table)} images")
     write_json(RANGES, ranges)
 
 
 @app.command()
-def check(heads: Path = HEADS, real: Path = REAL) -> None:
+def check(heads: Path = HEADS, shared: Path = SHARED) -> None:
     """Count who is flagged, and for what."""
     for contrast, suffix in SUFFIX.items():
         images = sorted(heads.glob(f"*_{suffix}.nii.gz"))
-        _show(f"simulated {contrast}", contrast, measured(images, contrast))
-    scans = sorted(real.glob("*_T2S.nii.gz"))
-    _show("real T2*-GRE", "t2star", measured(scans, "t2star"))
-    usual = sorted(heads.glob(f"*_{SUFFIX['t2star']}.nii.gz"))[:10]
+        _show(f"simulated {contrast}", contrast, measured(scans(images, contrast)))
+    real = sorted((shared / "real_dev").glob("*_T2S.nii.gz"))
+    _show("real T2*-GRE", "t2star", measured(scans(real, "t2star")))
+    usual = scans(sorted(heads.glob(f"*_{SUFFIX['t2star']}.nii.gz"))[:CHANGED], "t2star")
     for name, change in ODD.items():
-        _show(name, "t2star", (_traits(change(read_scan(image, "t2star"))) for image in usual))
+        cases = {f"{key}, {name}": partial(_changed, change, read) for key, read in usual.items()}
+        _show(name, "t2star", measured(cases))
+    maps = [shared / "anatomy" / f"training_seg_{n}.nii.gz" for n in range(17, 21)]
     for name, levels in WEIGHTED.items():
-        _show(name, "t2star", (_traits(weighted(path, *levels)) for path in MAPS))
+        cases = {f"{path}, {name}": partial(weighted, path, *levels) for path in maps}
+        _show(name, "t2star", measured(cases))
 
 
-def measured(images: Iterable[Path], contrast: Contrast) -> list[Traits]:
+def scans(images: Iterable[Path], contrast: Contrast) -> dict[str, Callable[[], Scan]]:
+    """What reads each image, by its path."""
+    return {str(image.resolve()): partial(read_scan, image, contrast) for image in images}
+
+
+def measured(cases: Mapping[str, Callable[[], Scan]], cache: Path | None = None) -> list[Traits]:
     """The traits of scans, those measured before read back."""
     lines = KEPT.read_text("utf-8").splitlines() if KEPT.exists() else []
-    known = {row.pop("image"): Traits(**row) for row in map(json.loads, lines)}
+    known = {row.pop("scan"): Traits(**row) for row in map(json.loads, lines)}
     KEPT.parent.mkdir(parents=True, exist_ok=True)
-    table = []
     with progress_bar() as bar, KEPT.open("a", encoding="utf-8") as kept:
-        for image in bar.track(list(images), description=f"measuring {contrast}"):
-            key = str(image.resolve())
+        for key, read in bar.track(cases.items(), description="measuring"):
+            key = _kept_as(key, cache)
             if key not in known:
-                known[key] = _traits(read_scan(image, contrast))
-                kept.write(json.dumps({"image": key, **asdict(known[key])}) + "\n")
-            table.append(known[key])
-    return table
+                known[key] = _traits(read(), cache)
+                kept.write(json.dumps({"scan": key, **asdict(known[key])}) + "\n")
+                kept.flush()
+    return [known[_kept_as(key, cache)] for key in cases]
+
+
+def _kept_as(key: str, cache: Path | None) -> str:
+    return f"{key}, as trained" if cache else key
+
+
+def _changed(change: Callable[[Scan], Scan], read: Callable[[], Scan]) -> Scan:
+    return change(read())
 
 
 def thick(scan: Scan) -> Scan:
@@ -149,13 +170,24 @@ WHITE_MATTER = (*an.WHITE, *an.CEREBELLUM_WHITE, *an.BRAINSTEM)
 FLUID = (*an.VENTRICLES, *an.CSF)
 
 
-def _traits(scan: Scan) -> Traits:
+def _traits(scan: Scan, cache: Path | None = None) -> Traits:
+    folders = sorted(cache.glob(f"{scan.name}-*")) if cache else []
+    if folders:
+        image, inside, affine = (
+            np.load(folders[-1] / f"{name}.npy", mmap_mode="r")
+            for name in ("channels", "brain", "affine")
+        )
+        whole = Grid(scan.voxels.shape, scan.affine)
+        mask = to_grid(inside.astype(np.uint8), affine, whole, order=0) > 0
+        return measure_traits(
+            scan, mask, image[0].astype(np.float32), np.asarray(inside), Grid(inside.shape, affine)
+        )
     engine, settings = _tools()
     mask = brain_mask(scan, engine)
     return measure_traits(scan, mask, *prepare_image(scan, mask, settings))
 
 
-@cache
+@lru_cache
 def _tools() -> tuple[Engine, PrepareSettings]:
     return load_brain(), load_models().card.prepare
 

@@ -28,7 +28,7 @@ def mask_montage(view: View, box: Box) -> list[tuple[str, int]]:
         number = view.own_level(level)
         parts = [
             slice_image(view, plane, level, box, _PIXEL_MM),
-            outlines(np.take(view.brain, level, axis=plane.axis), spacing, box, "mask"),
+            outlines(np.moveaxis(view.brain, plane.axis, 0)[level], spacing, box, "mask"),
             f'<g class="marks">{edge_letters(plane, box, 11.0)}</g>',
         ]
         label = f"slice {number} with the outline of the brain mask"

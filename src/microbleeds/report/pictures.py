@@ -118,7 +118,7 @@ def _draw_whole(axes: Any, view: View, scan: Scan, detections: Sequence[Candidat
 
 def _draw_close_up(axes: Any, view: View, detection: Candidate) -> None:
     level = view.level(view.plane, detection.xyz_mm)
-    _show(axes, view, np.take(view.voxels, level, axis=view.plane.axis), view.window)
+    _show(axes, view, np.moveaxis(view.voxels, view.plane.axis, 0)[level], view.window)
     centre = _position(view, detection)
     half = SIDE_MM / 2
     sign = _zoom(axes, view, centre, half)

@@ -27,6 +27,7 @@ _COARSE_MM = 1.0
 _EDGE_MM = 5.0  # left out below the brain's edge, where skull base and air would hide the rest
 _AROUND_MM = 15.0  # what counts as surroundings
 _SIZE_MM = 7.0  # of a number
+_MANY, _SMALLER_MM = 12, 5.5  # beyond so many, numbers are smaller
 _RING_MM = 3.0
 _CONTRAST = 1.5  # how far beyond the darkest values black is, so that the marks stand out
 
@@ -109,11 +110,12 @@ def _projection(
 def _numbers(view: View, plane: Plane, bleeds: Sequence[Candidate], box: Box) -> list[str]:
     """A ring and a number for each microbleed; numbers go where there is room."""
     centres = [box.to_picture(*place_in_plane(view, plane, bleed.xyz_mm)) for bleed in bleeds]
+    size = _SIZE_MM if len(bleeds) <= _MANY else _SMALLER_MM
     taken = list(centres)
     parts = []
     for bleed, (x, y) in zip(bleeds, centres, strict=True):
         radius = max(_RING_MM, bleed.diameter_mm / 2 + 1)
-        reach = radius + 0.6 * _SIZE_MM
+        reach = radius + 0.6 * size
         around = [
             (x + reach * math.cos(angle), y + reach * math.sin(angle))
             for angle in np.deg2rad(np.arange(-45, 315, 30))
@@ -123,6 +125,6 @@ def _numbers(view: View, plane: Plane, bleeds: Sequence[Candidate], box: Box) ->
         parts.append(
             f'<a href="#bleed-{bleed.index}" tabindex="-1" aria-label="microbleed {bleed.index}">'
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/>'
-            f"{text(str(bleed.index), *best, _SIZE_MM)}</a>"
+            f"{text(str(bleed.index), *best, size)}</a>"
         )
     return parts

@@ -59,7 +59,7 @@ def slice_image(view: View, plane: Plane, level: int, box: Box, pixel_mm: float)
         for (edge, length), count, axis in zip(edges, size, plane.across, strict=True)
     )
     values: NDArray[np.float32] = map_coordinates(
-        np.take(view.voxels, level, axis=plane.axis),
+        np.moveaxis(view.voxels, plane.axis, 0)[level],  # np.take would copy the whole
         np.meshgrid(left, top, indexing="xy"),
         order=1,
         mode="grid-constant",
