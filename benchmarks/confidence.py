@@ -18,10 +18,12 @@ import typer
 
 from microbleeds.evaluate.lesions import from_centres
 from microbleeds.evaluate.matching import match
+from microbleeds.models.decode import decode
 from microbleeds.report.bids import REPORT, output_paths
+from microbleeds.report.confidence import count_confidence
 from microbleeds.report.saved import find_records
 from microbleeds.report.table import read_candidates
-from microbleeds.settings import CleanUpSettings, Contrast
+from microbleeds.settings import Contrast, Settings
 from microbleeds.steps.cleanup import judge_again
 
 
@@ -36,17 +38,18 @@ def main(results: Path, heads: Path, contrast: Contrast) -> None:
         seen = [r for r in truth if r["subject"] == subject and float(r["volume_mm3"]) > 0]
         centres = np.array([[float(row[axis]) for axis in "xyz"] for row in seen]).reshape(-1, 3)
         paths = output_paths(path.name.removesuffix(f"{REPORT}.json"), path.parent)
-        rules = CleanUpSettings(**record["settings"]["clean_up"])
-        rows = [row for row in judge_again(read_candidates(paths.candidates), 0, rules) if row.kept]
+        settings = decode(Settings, record["settings"])
+        candidates = read_candidates(paths.candidates)
+        rows = [row for row in judge_again(candidates, 0, settings.clean_up) if row.kept]
         places = np.array([row.xyz_mm for row in rows]).reshape(-1, 3)
         rated = from_centres(places, np.array([row.probability for row in rows]))
         found = match(subject, rated, from_centres(centres), "one-to-one")
-        said = record["confidence"]
+        said = count_confidence(candidates, settings)
         among = sum(finding.is_lesion and finding.detected for finding in found)
-        table.append((among, len(seen), said["expected"], said["low"], said["high"]))
+        table.append((among, len(seen), said.expected, said.low, said.high))
         print(
-            f"{subject}: {record['microbleeds']} reported, {said['expected']:.1f} expected "
-            f"({said['low']} to {said['high']}); {among} among the candidates, {len(seen)} in all"
+            f"{subject}: {record['microbleeds']} reported, {said.expected:.1f} expected "
+            f"({said.low} to {said.high}); {among} among the candidates, {len(seen)} in all"
         )
     among, total, expected, low, high = np.array(table).T
     for name, count in (("among the candidates", among), ("all that are visible", total)):

@@ -1,11 +1,12 @@
 """What scans the networks saw, and whether a scan unlike them is flagged.
 
-    python benchmarks/unusual.py learn HEADS   # ranges of the training heads, into the package
-    python benchmarks/unusual.py check         # who is flagged: heads never seen, real, odd ones
+    python benchmarks/unusual.py learn HEADS t2star          # ranges of training heads
+    python benchmarks/unusual.py learn HEADS swi qsm --most 20
+    python benchmarks/unusual.py check                       # who is flagged
 
-HEADS: folders of `microbleeds simulate`; the shipped ranges are of the 60 whole heads of series 41
-in three contrasts (`simulate --n 60 --seed 41 --contrast t2star --contrast swi --contrast qsm`,
-label maps 1-16), which the shipped student learnt from. A range is from the least to the most that
+HEADS: the whole heads of series 41, which the shipped student learnt from (`microbleeds simulate
+-o HEADS --n 60 --seed 41 --contrast t2star --contrast swi --contrast qsm`, label maps 1-16). The
+ranges go into the package. A range is from the least to the most that
 was measured, `_WIDER` of that further on both sides. What part of a brain the image may cut off is
 not learnt, since simulated heads are always whole: half of its largest section.
 
@@ -29,7 +30,6 @@ from microbleeds import Scan, load_brain, load_models, read_scan
 from microbleeds.console import progress_bar
 from microbleeds.models.engine import Engine
 from microbleeds.prepare.brain import brain_mask
-from microbleeds.prepare.grid import Grid, to_grid
 from microbleeds.prepare.prepare import prepare_image
 from microbleeds.prepare.traits import Traits, measure_traits
 from microbleeds.report.files import write_json
@@ -51,19 +51,17 @@ app = typer.Typer(add_completion=False)
 
 
 @app.command()
-def learn(heads: list[Path], cache: Path | None = None) -> None:
-    """Measure training heads and write the ranges that reports compare scans with.
-
-    cache: where `train` kept its prepared images, which are then measured as they are: masks
-    moved a little, as the networks saw them.
-    """
-    ranges: dict[Contrast, dict[str, tuple[float, float]]] = {}
-    for contrast, suffix in SUFFIX.items():
-        images = [image for folder in heads for image in sorted(folder.glob(f"*_{suffix}.nii.gz"))]
-        table = [asdict(traits) for traits in measured(scans(images, contrast), cache)]
-        ranges[contrast] = {name: _range([row[name] for row in table]) for name in table[0]}
-        ranges[contrast]["cut"] = (0.0, MOST_CUT)
-        print(f"{contrast}: {len(table)} images")
+def learn(heads: Path, contrast: list[str], most: int = 60) -> None:
+    """Measure training heads and write the ranges that reports compare scans with."""
+    ranges = json.loads(RANGES.read_text("utf-8")) if RANGES.exists() else {}
+    for kind, suffix in SUFFIX.items():
+        if kind not in contrast:
+            continue
+        images = sorted(heads.glob(f"*_{suffix}.nii.gz"))[:most]
+        table = [asdict(traits) for traits in measured(scans(images, kind))]
+        ranges[kind] = {name: _range([row[name] for row in table]) for name in table[0]}
+        ranges[kind]["cut"] = (0.0, MOST_CUT)
+        print(f"{kind}: {len(table)} images")
     write_json(RANGES, ranges)
 
 
@@ -90,23 +88,18 @@ def scans(images: Iterable[Path], contrast: Contrast) -> dict[str, Callable[[], 
     return {str(image.resolve()): partial(read_scan, image, contrast) for image in images}
 
 
-def measured(cases: Mapping[str, Callable[[], Scan]], cache: Path | None = None) -> list[Traits]:
+def measured(cases: Mapping[str, Callable[[], Scan]]) -> list[Traits]:
     """The traits of scans, those measured before read back."""
     lines = KEPT.read_text("utf-8").splitlines() if KEPT.exists() else []
     known = {row.pop("scan"): Traits(**row) for row in map(json.loads, lines)}
     KEPT.parent.mkdir(parents=True, exist_ok=True)
     with progress_bar() as bar, KEPT.open("a", encoding="utf-8") as kept:
         for key, read in bar.track(cases.items(), description="measuring"):
-            key = _kept_as(key, cache)
             if key not in known:
-                known[key] = _traits(read(), cache)
+                known[key] = _traits(read())
                 kept.write(json.dumps({"scan": key, **asdict(known[key])}) + "\n")
                 kept.flush()
-    return [known[_kept_as(key, cache)] for key in cases]
-
-
-def _kept_as(key: str, cache: Path | None) -> str:
-    return f"{key}, as trained" if cache else key
+    return [known[key] for key in cases]
 
 
 def _changed(change: Callable[[Scan], Scan], read: Callable[[], Scan]) -> Scan:
@@ -170,18 +163,7 @@ WHITE_MATTER = (*an.WHITE, *an.CEREBELLUM_WHITE, *an.BRAINSTEM)
 FLUID = (*an.VENTRICLES, *an.CSF)
 
 
-def _traits(scan: Scan, cache: Path | None = None) -> Traits:
-    folders = sorted(cache.glob(f"{scan.name}-*")) if cache else []
-    if folders:
-        image, inside, affine = (
-            np.load(folders[-1] / f"{name}.npy", mmap_mode="r")
-            for name in ("channels", "brain", "affine")
-        )
-        whole = Grid(scan.voxels.shape, scan.affine)
-        mask = to_grid(inside.astype(np.uint8), affine, whole, order=0) > 0
-        return measure_traits(
-            scan, mask, image[0].astype(np.float32), np.asarray(inside), Grid(inside.shape, affine)
-        )
+def _traits(scan: Scan) -> Traits:
     engine, settings = _tools()
     mask = brain_mask(scan, engine)
     return measure_traits(scan, mask, *prepare_image(scan, mask, settings))
