@@ -1,12 +1,12 @@
 """What scans the networks saw, and whether a scan unlike them is flagged.
 
-    python benchmarks/unusual.py learn HEADS t2star          # ranges of training heads
-    python benchmarks/unusual.py learn HEADS swi qsm --most 20
-    python benchmarks/unusual.py check                       # who is flagged
+    python benchmarks/unusual.py learn HEADS --swi 10 --qsm 15   # ranges of training heads
+    python benchmarks/unusual.py check                           # who is flagged
 
 HEADS: the whole heads of series 41, which the shipped student learnt from (`microbleeds simulate
 -o HEADS --n 60 --seed 41 --contrast t2star --contrast swi --contrast qsm`, label maps 1-16). The
-ranges go into the package. A range is from the least to the most that
+ranges go into the package: one for magnitude images, since the networks are not told T2*-GRE from
+SWI, and one for QSM. A range is from the least to the most that
 was measured, `_WIDER` of that further on both sides. What part of a brain the image may cut off is
 not learnt, since simulated heads are always whole: half of its largest section.
 
@@ -33,7 +33,7 @@ from microbleeds.prepare.brain import brain_mask
 from microbleeds.prepare.prepare import prepare_image
 from microbleeds.prepare.traits import Traits, measure_traits
 from microbleeds.report.files import write_json
-from microbleeds.report.unusual import RANGES, unusual
+from microbleeds.report.unusual import KINDS, RANGES, unusual
 from microbleeds.settings import Contrast, PrepareSettings
 from microbleeds.simulate import anatomy as an
 from microbleeds.simulate.anatomy import load_anatomy
@@ -51,17 +51,14 @@ app = typer.Typer(add_completion=False)
 
 
 @app.command()
-def learn(heads: Path, contrast: list[str], most: int = 60) -> None:
-    """Measure training heads and write the ranges that reports compare scans with."""
-    ranges = json.loads(RANGES.read_text("utf-8")) if RANGES.exists() else {}
-    for kind, suffix in SUFFIX.items():
-        if kind not in contrast:
-            continue
-        images = sorted(heads.glob(f"*_{suffix}.nii.gz"))[:most]
-        table = [asdict(traits) for traits in measured(scans(images, kind))]
-        ranges[kind] = {name: _range([row[name] for row in table]) for name in table[0]}
-        ranges[kind]["cut"] = (0.0, MOST_CUT)
-        print(f"{kind}: {len(table)} images")
+def learn(heads: Path, t2star: int = 60, swi: int = 60, qsm: int = 60) -> None:
+    """Measure so many training images of each kind and write the ranges of reports."""
+    counts: dict[Contrast, int] = {"t2star": t2star, "swi": swi, "qsm": qsm}
+    table: dict[str, list[Traits]] = {kind: [] for kind in KINDS.values()}
+    for contrast, count in counts.items():
+        images = sorted(heads.glob(f"*_{SUFFIX[contrast]}.nii.gz"))[:count]
+        table[KINDS[contrast]] += measured(scans(images, contrast))
+    ranges = {kind: _ranges([asdict(traits) for traits in rows]) for kind, rows in table.items()}
     write_json(RANGES, ranges)
 
 
@@ -77,7 +74,7 @@ def check(heads: Path = HEADS, shared: Path = SHARED) -> None:
     for name, change in ODD.items():
         cases = {f"{key}, {name}": partial(_changed, change, read) for key, read in usual.items()}
         _show(name, "t2star", measured(cases))
-    maps = [shared / "anatomy" / f"training_seg_{n}.nii.gz" for n in range(17, 21)]
+    maps = [shared / "anatomy" / f"training_seg_{n}.nii.gz" for n in range(17, 19)]
     for name, levels in WEIGHTED.items():
         cases = {f"{path}, {name}": partial(weighted, path, *levels) for path in maps}
         _show(name, "t2star", measured(cases))
@@ -174,12 +171,16 @@ def _tools() -> tuple[Engine, PrepareSettings]:
     return load_brain(), load_models().card.prepare
 
 
-def _range(values: list[float]) -> tuple[float, float]:
-    margin = _WIDER * (max(values) - min(values))
-    low = min(values) - margin
-    if min(values) >= 0:  # a length or a share
-        low = max(low, 0.0)
-    return round(low, 4), round(max(values) + margin, 4)
+def _ranges(rows: list[dict[str, float]]) -> dict[str, tuple[float, float]]:
+    ranges = {}
+    for name in rows[0]:
+        values = [row[name] for row in rows]
+        margin = _WIDER * (max(values) - min(values))
+        low = min(values) - margin
+        if min(values) >= 0:  # a length or a share
+            low = max(low, 0.0)
+        ranges[name] = (round(low, 4), round(max(values) + margin, 4))
+    return ranges | {"cut": (0.0, MOST_CUT)}
 
 
 def _show(name: str, contrast: Contrast, table: Iterable[Traits]) -> None:

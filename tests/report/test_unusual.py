@@ -15,9 +15,10 @@ SEEN = json.loads(RANGES.read_text())
 
 @pytest.mark.parametrize("contrast", ["t2star", "swi", "qsm"])
 def test_every_trait_has_its_range(contrast):
-    assert set(SEEN[contrast]) == set(asdict(TRAITS))
-    assert all(low < high for low, high in SEEN[contrast].values())
-    middle = replace(TRAITS, **{name: sum(ends) / 2 for name, ends in SEEN[contrast].items()})
+    seen = SEEN["qsm" if contrast == "qsm" else "magnitude"]
+    assert set(seen) == set(asdict(TRAITS))
+    assert all(low < high for low, high in seen.values())
+    middle = replace(TRAITS, **{name: sum(ends) / 2 for name, ends in seen.items()})
     assert unusual(middle, contrast) == []
 
 

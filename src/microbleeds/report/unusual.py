@@ -11,6 +11,7 @@ from pathlib import Path
 from microbleeds.prepare.traits import Traits
 from microbleeds.settings import Contrast
 
+KINDS: Mapping[Contrast, str] = {"t2star": "magnitude", "swi": "magnitude", "qsm": "qsm"}
 RANGES = Path(__file__).with_name("seen.json")  # by benchmarks/unusual.py
 
 # of each trait: what it is called, how it is written, what to say below and above the range
@@ -63,11 +64,14 @@ class Compared:
 
 
 def compare(traits: Traits, contrast: Contrast) -> tuple[Compared, ...]:
-    """Every trait of a scan beside what the simulated heads of its contrast had."""
+    """Every trait of a scan beside what simulated heads of its kind had.
+
+    The networks are not told T2*-GRE from SWI, so both have the ranges of both.
+    """
     rows = []
     for name, value in asdict(traits).items():
         trait, form, unit, below, above = _WORDS[name]
-        low, high = _ranges()[contrast][name]
+        low, high = _ranges()[KINDS[contrast]][name]
         written, least, most = (form.format(x).replace("-", "−") for x in (value, low, high))
         reason = below if value < low else above if value > high else ""
         rows.append(Compared(trait, written + unit, f"{least} to {most}{unit}", reason))
