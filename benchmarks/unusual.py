@@ -75,9 +75,8 @@ def check(heads: Path = HEADS, shared: Path = SHARED) -> None:
         cases = {f"{key}, {name}": partial(_changed, change, read) for key, read in usual.items()}
         _show(name, "t2star", measured(cases))
     maps = [shared / "anatomy" / f"training_seg_{n}.nii.gz" for n in range(17, 19)]
-    for name, levels in WEIGHTED.items():
-        cases = {f"{path}, {name}": partial(weighted, path, *levels) for path in maps}
-        _show(name, "t2star", measured(cases))
+    cases = {f"{path}, T1-like": partial(t1_like, path) for path in maps}
+    _show("T1-like", "t2star", measured(cases))
 
 
 def scans(images: Iterable[Path], contrast: Contrast) -> dict[str, Callable[[], Scan]]:
@@ -135,12 +134,12 @@ def ghosted(scan: Scan) -> Scan:
     return replace(scan, voxels=scan.voxels + np.float32(0.25) * np.sum(ghosts, axis=0))
 
 
-def weighted(path: Path, fluid: float, grey: float) -> Scan:
-    """A 1 mm image of a label map whose grey levels are those of T1 or T2, white matter 1."""
+def t1_like(path: Path) -> Scan:
+    """A 1 mm image of a label map with the grey levels of T1: fluid dark, grey below white."""
     labels = load_anatomy(path).labels
     image = np.where(labels > 0, np.float32(0.6), np.float32(0))  # muscle and skin
     image[labels == SKULL] = 0.1
-    for numbers, level in ((an.TISSUE, grey), (WHITE_MATTER, 1.0), (FLUID, fluid)):
+    for numbers, level in ((an.TISSUE, 0.65), (WHITE_MATTER, 1.0), (FLUID, 0.25)):
         image[an.select(labels, numbers)] = level
     image = ndimage.gaussian_filter(image, 0.5)
     noise = np.random.default_rng(0).standard_normal((2, *image.shape), np.float32)
@@ -154,7 +153,6 @@ ODD: dict[str, Callable[[Scan], Scan]] = {
     "heavy noise": noisy,
     "ghosts": ghosted,
 }
-WEIGHTED = {"T1-like": (0.25, 0.65), "T2-like": (3.0, 1.4)}  # fluid, grey matter
 SKULL = 515
 WHITE_MATTER = (*an.WHITE, *an.CEREBELLUM_WHITE, *an.BRAINSTEM)
 FLUID = (*an.VENTRICLES, *an.CSF)

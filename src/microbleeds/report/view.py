@@ -12,6 +12,7 @@ from microbleeds.scan import Scan
 
 SIDE_MM = 30.0  # of a close-up
 BAR_MM = 10.0
+_WHITE = 90.0  # of a magnitude: bright fluid may be white, so that tissue has the greys
 
 
 @dataclass(frozen=True)
@@ -94,10 +95,11 @@ def turned_to_ras(scan: Scan, brain: NDArray[np.bool_]) -> View:
     axis = int(spacing.argmax()) if thick else 2
     plane = next(plane for plane in PLANES if plane.axis == axis)
     own = next(row for row in nib.io_orientation(scan.affine) if row[0] == axis)
-    return View(image, inside, voxels.affine, plane, bool(own[1] > 0), grey_window(image[inside]))
+    window = grey_window(image[inside], 99.5 if scan.contrast == "qsm" else _WHITE)
+    return View(image, inside, voxels.affine, plane, bool(own[1] > 0), window)
 
 
-def grey_window(values: NDArray[np.float32]) -> tuple[float, float]:
-    """The values shown black and white."""
-    low, high = np.percentile(values, (0.5, 99.5)) if values.size else (0.0, 1.0)
+def grey_window(values: NDArray[np.float32], white: float = 99.5) -> tuple[float, float]:
+    """The values shown black and white; white: the percentile from which all is white."""
+    low, high = np.percentile(values, (0.5, white)) if values.size else (0.0, 1.0)
     return float(low), float(high)
