@@ -178,6 +178,37 @@ def test_preprocess_writes_the_working_grid(scan, tmp_path):
     assert run("preprocess", scan, "-o", tmp_path) == 2
 
 
+def test_the_report_is_a_page_that_can_be_made_again(scan, tmp_path, capsys):
+    moved = tmp_path / "moved" / scan.name
+    moved.parent.mkdir()
+    shutil.copy(scan, moved)
+    out = tmp_path / "out"
+    assert run("detect", moved, "-o", out, "--no-picture", "--report") == 0
+    page = out / "sub-01_cmb.html"
+    first = page.read_bytes()
+    assert b"Cerebral microbleeds" in first
+    page.unlink()
+    assert run("report", out) == 0
+    assert "sub-01_cmb.html" in capsys.readouterr().out
+    assert page.read_bytes() == first
+    moved.unlink()
+    page.unlink()
+    assert run("report", out) == 2
+    said = capsys.readouterr().err
+    assert one_sentence(said) and "not there any more" in said and not page.exists()
+    assert run("report", out, "--scan", scan) == 0
+    assert page.read_bytes() == first
+    record = json.loads((out / "sub-01_cmb.json").read_text())
+    assert record["confidence"]["low"] <= record["confidence"]["high"] <= record["candidates"]
+    assert record["traits"]["slice_mm"] == pytest.approx(4, abs=0.01)
+
+
+@pytest.mark.parametrize("where", ["nowhere", "."])
+def test_a_report_of_nothing_gets_one_sentence(where, tmp_path, capsys):
+    assert run("report", tmp_path / where) == 2
+    assert one_sentence(capsys.readouterr().err)
+
+
 def test_clean_up_decides_anew_without_a_network(results, tmp_path, capsys):
     table = results / "sub-01_label-CMB_candidates.tsv"
     assert run("clean-up", table, "-o", tmp_path / "all.tsv", "--probability", 0,

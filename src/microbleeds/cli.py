@@ -99,6 +99,7 @@ def detect(
         bool, typer.Option("--bids", help="Make the folder a BIDS derivative dataset")
     ] = False,
     regions: Annotated[bool, typer.Option(help="Name the region of each microbleed")] = True,
+    report: Annotated[bool, typer.Option("--report", help="Write an HTML page to look at")] = False,
 ) -> None:
     """Find the microbleeds of one or more scans.
 
@@ -119,10 +120,30 @@ def detect(
         scans, output, contrast=contrast.value, mask=mask, model=model,
         point=operating_point.value, threads=threads, memory_gb=memory,
         overwrite=overwrite, picture=picture, series=series, dicom=dicom, bids=bids,
-        regions=regions,
+        regions=regions, report=report,
     )  # fmt: skip
     if failed:
         raise typer.Exit(2)
+
+
+@app.command()
+def report(
+    results: Annotated[Path, typer.Argument(help="Folder of detect's results, or one *_cmb.json")],
+    scan: Annotated[
+        Path | None, typer.Option(help="The scan, where it is not where detect found it")
+    ] = None,
+) -> None:
+    """Write the HTML page of results that are there already, without any network.
+
+    Examples:
+
+    `microbleeds report results`
+
+    `microbleeds report results/sub-01_cmb.json --scan moved/sub-01_T2starw.nii.gz`
+    """
+    from microbleeds.console import report_with_progress
+
+    report_with_progress(results, scan)
 
 
 @app.command()

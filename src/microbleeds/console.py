@@ -75,6 +75,22 @@ def _show_outcome(outcome: Outcome) -> None:
         console.print(f"  warning: {note}", highlight=False, style="yellow")
 
 
+def report_with_progress(results: Path, scan: Path | None) -> None:
+    """Write the page of each result in a folder and say where it is."""
+    from microbleeds.report.page import write_page
+    from microbleeds.report.saved import find_records
+
+    records = find_records(results)
+    if scan is not None and len(records) > 1:
+        raise UserError(
+            f"--scan names one scan, but {results} holds the results of {len(records)}; name one "
+            f"of them, such as {records[0]}."
+        )
+    with progress_bar() as bar:
+        for record in bar.track(records, description="drawing"):
+            console.print(f"{write_page(record, scan)}", highlight=False, soft_wrap=True)
+
+
 def preprocess_with_progress(sources: list[Path], out: Path, *options: Any) -> None:
     """Prepare each scan and say where the files are."""
     from microbleeds.run import preprocess_file

@@ -18,6 +18,7 @@ from microbleeds.prepare import Prepared
 from microbleeds.prepare.brain import brain_mask
 from microbleeds.prepare.grid import labels_to_scan
 from microbleeds.prepare.prepare import prepare
+from microbleeds.prepare.traits import Traits, measure_traits
 from microbleeds.scan import Scan
 from microbleeds.settings import Settings
 from microbleeds.steps import Candidate, Candidates
@@ -38,6 +39,7 @@ class Detections:
     labels: int32 on the scan's own grid, the number of each microbleed in `table`, 0 elsewhere.
     table: all candidates, kept ones first; brain: bool on the scan's grid; seconds: by step.
     registration: to MNI space, where the regions come from; None when it was not asked for.
+    traits: what the scan is like, where that was measured.
     """
 
     labels: NDArray[np.int32]
@@ -47,6 +49,7 @@ class Detections:
     settings: Settings
     seconds: dict[str, float]
     registration: Registration | None = None
+    traits: Traits | None = None
 
     @property
     def microbleeds(self) -> tuple[Candidate, ...]:
@@ -89,6 +92,7 @@ def detect(
         brain = _brain(scan, brain_engine, brain)
     with step("preparation"):
         prepared = prepare(scan, brain, settings.prepare, settings.threads)
+        traits = measure_traits(scan, brain, prepared.image, prepared.brain, prepared.grid)
     with step("step 1: candidates"):
         channels = stack_channels(prepared, models.card)
         probability = predict_volume(models.detector, channels)
@@ -101,7 +105,13 @@ def detect(
         candidates = number_kept_first(clean_up(candidates, settings.clean_up))
         labels = labels_to_scan(_kept_labels(candidates), prepared.grid, scan)
     return Detections(
-        labels, candidates.table, brain, candidates.highest_probability, settings, step.seconds
+        labels,
+        candidates.table,
+        brain,
+        candidates.highest_probability,
+        settings,
+        step.seconds,
+        traits=traits,
     )
 
 

@@ -20,6 +20,7 @@ from microbleeds.prepare.prepare import prepare
 from microbleeds.report.bids import OutputPaths, output_stem, plan_outputs, source_name
 from microbleeds.report.dataset import check_dataset, write_dataset
 from microbleeds.report.files import write_text
+from microbleeds.report.page import write_page
 from microbleeds.report.pictures import draw_detections
 from microbleeds.report.regions import name_regions
 from microbleeds.report.results import write_results
@@ -58,6 +59,7 @@ def detect_files(
     dicom: bool = False,
     bids: bool = False,
     regions: bool = True,
+    report: bool = False,
     on_step: Callable[[Path, str], None] = lambda source, step: None,
     on_scan: Callable[[Outcome], None] = lambda outcome: None,
 ) -> list[Outcome]:
@@ -66,6 +68,7 @@ def detect_files(
     series, dicom: of DICOM folders, which one to take and whether to write DICOM results too.
     bids: whether `out` is to be a BIDS derivative dataset, with folders and sidecars.
     regions: whether to name the region of each candidate.
+    report: whether to write the HTML page.
     Raises UserError for what concerns all scans: the model, the output folder, name clashes.
     """
     if mask is not None and len(sources) != 1:
@@ -96,7 +99,9 @@ def detect_files(
                 write_dicom(scan, origin, found, models, paths)
             if picture:
                 draw_detections(scan, found.brain, found.microbleeds, paths.picture)
-            write_results(scan, source, found, models, paths)
+            write_results(scan, source, found, models, paths, mask, series)
+            if report:
+                write_page(paths.report, scan)
             if bids:
                 write_dataset(out, source, paths)
             outcome = Outcome(source, scan, found, paths)

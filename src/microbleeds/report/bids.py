@@ -33,12 +33,13 @@ class OutputPaths:
     seg: Path  # DICOM segmentation, on request
     sr: Path  # DICOM structured report, on request
     mars: Path  # counts by region and side
+    page: Path  # HTML to look at, on request
 
     def all(self) -> tuple[Path, ...]:
         """Every path."""
         return (
             self.mask, self.dseg, self.table, self.candidates, self.brain, self.picture,
-            self.report, self.seg, self.sr, self.mars,
+            self.report, self.seg, self.sr, self.mars, self.page,
         )  # fmt: skip
 
 
@@ -81,6 +82,7 @@ def output_paths(name: str, folder: Path) -> OutputPaths:
         seg=folder / f"{stem}{REPORT}_seg.dcm",
         sr=folder / f"{stem}{REPORT}_sr.dcm",
         mars=folder / f"{stem}{REPORT}_mars.tsv",
+        page=folder / f"{stem}{REPORT}.html",
     )
 
 

@@ -55,6 +55,14 @@ def read_candidates(path: Path) -> tuple[Candidate, ...]:
     return tuple(_candidate(row, path) for row in read_table(path, DETECTION_COLUMNS))
 
 
+def voxel_at(
+    xyz_mm: tuple[float, float, float], affine: NDArray[np.float64]
+) -> tuple[int, int, int]:
+    """The voxel, from 0, at a point in the scanner."""
+    i, j, k = np.rint(np.linalg.solve(affine, [*xyz_mm, 1.0])[:3]).astype(int).tolist()
+    return i, j, k
+
+
 def clean_up_table(
     source: Path, target: Path, student_threshold: float, settings: CleanUpSettings
 ) -> tuple[Candidate, ...]:
@@ -72,11 +80,10 @@ def clean_up_table(
 
 
 def _row(candidate: Candidate, affine: NDArray[np.float64]) -> dict[str, object]:
-    voxel = np.linalg.solve(affine, [*candidate.xyz_mm, 1.0])[:3]
     return {
         "index": candidate.index,
         **dict(zip("xyz", candidate.xyz_mm, strict=True)),
-        **dict(zip("ijk", np.rint(voxel).astype(int), strict=True)),
+        **dict(zip("ijk", voxel_at(candidate.xyz_mm, affine), strict=True)),
         **{column: getattr(candidate, name) for column, name in _MEASURES.items()},
         "reason": candidate.reason,
     }
