@@ -49,7 +49,7 @@ class Detections:
 
 
 @dataclass
-class _Stopwatch:
+class Stopwatch:
     """Wall seconds by step; tells the caller which step begins."""
 
     on_step: StepHook
@@ -57,6 +57,7 @@ class _Stopwatch:
 
     @contextmanager
     def __call__(self, step: str) -> Iterator[None]:
+        """Announce and time what the block does."""
         self.on_step(step)
         start = time.perf_counter()
         yield
@@ -78,7 +79,7 @@ def detect(
     Raises UserError when the scan holds no brain or the mask has no signal.
     """
     settings = settings or models.card.settings()
-    step = _Stopwatch(on_step)
+    step = Stopwatch(on_step)
     with step("brain mask"):
         brain = _brain(scan, brain_engine, brain)
     with step("preparation"):
