@@ -99,7 +99,7 @@ def visit(folder: Path, scan: str) -> Visit:
         (outcome,) = detect_files([source], folder / "results", picture=False, overwrite=True)
         if outcome.error:
             raise SystemExit(outcome.error)
-    return read_visit(record)
+    return read_visit(record, load_models().card.settings("sensitive"))
 
 
 def pair(folder: Path, subject: str) -> Pair:
@@ -199,10 +199,10 @@ def main(
         )
     card = load_models().card
     head = "new found | called persisting | not reported | false new a pair | pairs without |"
-    print(f"| rules (balanced) | {head}\n|---|---|---|---|---|---|")
-    balanced = card.operating_points["balanced"].student
+    print(f"| rules (sensitive) | {head}\n|---|---|---|---|---|---|")
+    sensitive = card.operating_points["sensitive"].student
     for name, rules in RULES.items():
-        print(line(cases, name, balanced, rules))
+        print(line(cases, name, sensitive, rules))
     print(f"| operating point | {head}\n|---|---|---|---|---|---|")
     for point in get_args(OperatingPoint):
         print(line(cases, point, card.operating_points[point].student, Rules()))

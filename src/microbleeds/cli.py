@@ -218,7 +218,7 @@ def compare(
     contrast: ContrastArg = ContrastOption.auto,
     model: Model = "slim",
     operating_point: Annotated[PointOption, typer.Option(help="Which thresholds")] = (
-        PointOption.balanced
+        PointOption.sensitive
     ),
     threads: Threads = 0,
     memory: Memory = MEMORY_GB,
@@ -226,8 +226,8 @@ def compare(
 ) -> None:
     """Compare two visits of one person: which microbleeds are new, gone or still there.
 
-    Scans are detected first; results that detect wrote are used as they are, if their networks and
-    settings agree. Writes a table, a page with the pair side by side for each microbleed, and a
+    Scans are detected first; results that detect wrote are used if their networks and settings
+    agree, whatever their operating point. Writes a table, a page with the pair side by side for each microbleed, and a
     JSON record.
 
     Example: `microbleeds compare sub-01_ses-1_T2starw.nii.gz sub-01_ses-2_T2starw.nii.gz -o visits`

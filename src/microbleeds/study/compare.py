@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +59,7 @@ def compare_files(
     out: Path,
     contrast: ContrastChoice = "auto",
     model: str = DEFAULT_MODEL,
-    point: OperatingPoint = "balanced",
+    point: OperatingPoint = "sensitive",
     threads: int = 0,
     memory_gb: float = MEMORY_GB,
     overwrite: bool = False,
@@ -66,8 +67,9 @@ def compare_files(
 ) -> tuple[Comparison, ComparisonPaths]:
     """Compare two scans, or results of detect, and write table, page and record to `out`.
 
-    Results are used as they are when networks and settings agree; else their scan is detected
-    anew, into `out/baseline` or `out/follow-up`. Raises UserError when one visit cannot be used,
+    Results are used when networks and settings agree, at any operating point: thresholds are
+    applied anew. Else their scan is detected anew, into `out/baseline` or `out/follow-up`. The
+    sensitive point is right here, since what is falsely seen is mostly seen at both visits. Raises UserError when one visit cannot be used,
     both are the same image, they are not of one head, or `out` holds a comparison already.
     """
     paths = ComparisonPaths(out / "visits.tsv", out / "visits.html", out / "visits.json")
@@ -123,7 +125,7 @@ def follow(
     )
 
 
-def _findings(visit: Visit, other: Visit, matrix: NDArray[np.float64], rules: Rules) -> Findings:
+def _findings(visit: Visit, other: Visit, matrix: NDArray[Any], rules: Rules) -> Findings:
     """A visit's candidates as the other visit sees them; matrix: (4, 4) to the other's mm.
 
     Only reported microbleeds are looked up in the other image.
@@ -154,18 +156,17 @@ def _visit(
 ) -> tuple[Visit, list[str]]:
     """A visit from its results, or detected now; and what to say of that."""
     record, notes = find_record(source), []
-    mask = None
     if record is not None:
         content = read_record(record)
         why = disagreement(content, models, settings)
         if not why:
-            return read_visit(record), []
+            return read_visit(record, settings), []
         notes = [f"{record.name} was not used, since {why}; the scan was detected anew"]
         source, contrast = source_of(record, content), content["contrast"]
     (outcome,) = detect_files(
-        [source], folder, contrast, mask, str(models.folder), point, threads, memory_gb, overwrite,
+        [source], folder, contrast, None, str(models.folder), point, threads, memory_gb, overwrite,
         on_step=lambda _, step: on_step(f"{source.name}: {step}"),
     )  # fmt: skip
     if outcome.error:
         raise UserError(outcome.error)
-    return read_visit(output_paths(source_name(source), folder).report), notes
+    return read_visit(output_paths(source_name(source), folder).report, settings), notes

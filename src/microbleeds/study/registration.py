@@ -72,7 +72,7 @@ class _Head:
     centre: NDArray[np.float64]
 
 
-def moved(matrix: NDArray[np.float64], xyz_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+def moved(matrix: NDArray[Any], xyz_mm: NDArray[Any]) -> NDArray[np.float64]:
     """Points (N, 3) through an affine (4, 4)."""
     points: NDArray[np.float64] = np.asarray(xyz_mm, np.float64).reshape(-1, 3)
     through: NDArray[np.float64] = points @ matrix[:3, :3].T + matrix[:3, 3]
@@ -135,7 +135,10 @@ def _head(maps: _Maps, fine: Grid, spacing: float) -> _Head:
     centre = moved(grid.affine, np.argwhere(brain).mean(axis=0))[0]
     masks = (mask.astype(np.uint8) for mask in (brain, near, covered >= 0.5))
     images = (image * brain, _detail(image, brain, spacing))
-    return _Head(*(_to_itk(array, grid) for array in (*images, *masks)), centre)
+    stripped, detail, inside, around, scanned = (
+        _to_itk(array, grid) for array in (*images, *masks)
+    )
+    return _Head(stripped, detail, inside, around, scanned, centre)
 
 
 def _detail(
@@ -162,7 +165,8 @@ def _to_itk(array: NDArray[Any], grid: Grid) -> Any:
     return image
 
 
-def _method(fixed: _Head, fine: bool) -> Any:
+def _method(fixed: _Head, moving: _Head, fine: bool) -> Any:
+    """What is compared where both scans have something to compare."""
     import SimpleITK as sitk  # noqa: N813
 
     method = sitk.ImageRegistrationMethod()
@@ -172,6 +176,7 @@ def _method(fixed: _Head, fine: bool) -> Any:
         method.SetMetricAsMattesMutualInformation(32)
     method.SetInterpolator(sitk.sitkLinear)
     method.SetMetricFixedMask(fixed.brain if fine else fixed.near)
+    method.SetMetricMovingMask(moving.brain if fine else moving.covered)
     method.SetOptimizerAsRegularStepGradientDescent(
         learningRate=2.0, minStep=0.005, numberOfIterations=100, relaxationFactor=0.5
     )
@@ -187,7 +192,7 @@ def _follow(fixed: _Head, moving: _Head, start: Any, fine: bool) -> tuple[float,
     """
     import SimpleITK as sitk  # noqa: N813
 
-    method = _method(fixed, fine)
+    method = _method(fixed, moving, fine)
     transform = sitk.Euler3DTransform(start)
     method.SetInitialTransform(transform, inPlace=True)
     images = (fixed.detail, moving.detail) if fine else (fixed.stripped, moving.stripped)
@@ -202,7 +207,7 @@ def _starts(fixed: _Head, moving: _Head) -> list[Any]:
     """The transforms to start from: the best of many by the metric at the coarsest level."""
     import SimpleITK as sitk  # noqa: N813
 
-    method = _method(fixed, fine=False)
+    method = _method(fixed, moving, fine=False)
     rated: list[tuple[float, Any]] = []
     shift = moving.centre - fixed.centre
     slides = [np.zeros(3), *(shift + np.array([0, 0, slide]) for slide in SLIDES_MM)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from microbleeds.study.longitudinal import Change, aria_h, counts
 from microbleeds.study.page import render
 from microbleeds.study.visit import Visit
 
-_MEASURES = {
+_MEASURES: dict[str, Callable[[Candidate], float]] = {
     "x": lambda row: row.xyz_mm[0],
     "y": lambda row: row.xyz_mm[1],
     "z": lambda row: row.xyz_mm[2],
@@ -80,9 +80,10 @@ def record(found: Comparison, models: Models, settings: Settings) -> dict[str, A
 
 
 def _said(visit: Visit) -> dict[str, Any]:
-    names = ("source", "contrast", "voxel_mm", "microbleeds", "warnings", "notes", "version")
+    names = ("source", "contrast", "voxel_mm", "warnings", "notes", "version")
     said = {name: visit.record.get(name) for name in names}
-    return {"record": str(visit.record_path), **said}
+    kept = sum(row.kept for row in visit.table)
+    return {"record": str(visit.record_path), "microbleeds": kept, **said}
 
 
 def _row(change: Change) -> Mapping[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +59,7 @@ def covered(
     inverse = np.linalg.inv(scan.affine)
     near = _points(outside_mm, max(outside_mm / 2, STEP_MM))
     return np.array(
-        [bool(_sampled_mask(brain, inverse, place + near).any()) for place in xyz_mm], bool
+        [_sampled_mask(brain, inverse, place + near).any() for place in xyz_mm], np.bool_
     )
 
 
@@ -72,7 +73,7 @@ def _points(radius: float, step: float) -> NDArray[np.float64]:
 
 
 def _sampled(
-    voxels: NDArray[np.float32], inverse: NDArray[np.float64], xyz_mm: NDArray[np.float64]
+    voxels: NDArray[np.float32], inverse: NDArray[Any], xyz_mm: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Linear values at places; NaN more than half a voxel outside the scan."""
     index = (xyz_mm @ inverse[:3, :3].T + inverse[:3, 3]).T
@@ -83,7 +84,7 @@ def _sampled(
 
 
 def _sampled_mask(
-    mask: NDArray[np.bool_], inverse: NDArray[np.float64], xyz_mm: NDArray[np.float64]
+    mask: NDArray[np.bool_], inverse: NDArray[Any], xyz_mm: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
     index = np.rint(xyz_mm @ inverse[:3, :3].T + inverse[:3, 3]).astype(int)
     inside = np.all((index >= 0) & (index < mask.shape), axis=1)

@@ -18,14 +18,15 @@ from microbleeds.report.table import read_candidates
 from microbleeds.scan import Scan, read_mask, read_scan
 from microbleeds.settings import Settings
 from microbleeds.steps import Candidate
+from microbleeds.steps.cleanup import judge_again
 
 
 @dataclass(frozen=True)
 class Visit:
     """A scan with its results.
 
-    brain: bool on the scan's grid. table: all candidates. record: the JSON that detect wrote, and
-    its content.
+    brain: bool on the scan's grid. table: all candidates, kept or dropped as this comparison asks.
+    record: the JSON that detect wrote, and its content.
     """
 
     scan: Scan
@@ -61,7 +62,12 @@ def read_record(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is no readable JSON; give a record that detect wrote.") from error
     needed = ("source", "contrast", "model", "settings", "microbleeds")
-    if not isinstance(record, dict) or any(name not in record for name in needed):
+    parts = ("prepare", "candidates", "discriminate")
+    if (
+        not isinstance(record, dict)
+        or any(name not in record for name in needed)
+        or any(part not in record["settings"] for part in parts)
+    ):
         raise UserError(
             f"{path} is no record of detect (it lacks one of {', '.join(needed)}); give the file "
             f"that ends in {REPORT}.json, its folder, or the scan itself."
@@ -70,14 +76,21 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def disagreement(record: Mapping[str, Any], models: Models, settings: Settings) -> str:
-    """Why results cannot be used as they are, in words; empty when they can."""
+    """Why results cannot be used, in words; empty when they can.
+
+    The threshold of step 2 and the rules of step 3 may differ: they are applied anew.
+    """
     if record["model"].get("files") != models.card.files:
         return "it was made with other networks"
-    wanted, had = (
-        {name: value for name, value in made.items() if name != "threads"}
-        for made in (json.loads(json.dumps(asdict(settings))), record["settings"])
-    )
+    wanted, had = (_of_networks(made) for made in (asdict(settings), record["settings"]))
     return "" if wanted == had else "it was made with other settings"
+
+
+def _of_networks(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that decide which candidates there are and how probable, as JSON has them."""
+    plain = json.loads(json.dumps(settings))
+    rated = {k: v for k, v in plain["discriminate"].items() if k != "threshold"}
+    return {"prepare": plain["prepare"], "candidates": plain["candidates"], "rated": rated}
 
 
 def source_of(path: Path, record: Mapping[str, Any]) -> Path:
@@ -91,18 +104,19 @@ def source_of(path: Path, record: Mapping[str, Any]) -> Path:
     return source
 
 
-def read_visit(path: Path, series: str | None = None) -> Visit:
-    """The visit that a record is of, from the files beside it.
+def read_visit(path: Path, settings: Settings) -> Visit:
+    """The visit that a record is of, from the files beside it, judged by the settings.
 
     Raises UserError when one is missing or does not belong to the others.
     """
     record = read_record(path)
     paths = output_paths(path.name.removesuffix(f"{REPORT}.json"), path.parent)
-    scan = read_scan(source_of(path, record), record["contrast"], series)
+    scan = read_scan(source_of(path, record), record["contrast"])
     table = read_candidates(paths.candidates)
     if sum(row.kept for row in table) != record["microbleeds"]:
         raise UserError(
             f"{paths.candidates} and {path.name} do not hold the same microbleeds, so one of them "
             "was changed; run detect again."
         )
-    return Visit(scan, read_mask(paths.brain, scan), table, path, record)
+    judged = judge_again(table, settings.discriminate.threshold, settings.clean_up)
+    return Visit(scan, read_mask(paths.brain, scan), judged, path, record)
