@@ -227,8 +227,8 @@ def compare(
     """Compare two visits of one person: which microbleeds are new, gone or still there.
 
     Scans are detected first; results that detect wrote are used if their networks and settings
-    agree, whatever their operating point. Writes a table, a page with the pair side by side for each microbleed, and a
-    JSON record.
+    agree, whatever their operating point. Writes a table, a page with the pair side by side for
+    each microbleed, and a JSON record.
 
     Example: `microbleeds compare sub-01_ses-1_T2starw.nii.gz sub-01_ses-2_T2starw.nii.gz -o visits`
     """

@@ -69,8 +69,9 @@ def compare_files(
 
     Results are used when networks and settings agree, at any operating point: thresholds are
     applied anew. Else their scan is detected anew, into `out/baseline` or `out/follow-up`. The
-    sensitive point is right here, since what is falsely seen is mostly seen at both visits. Raises UserError when one visit cannot be used,
-    both are the same image, they are not of one head, or `out` holds a comparison already.
+    sensitive point is right here, since what is falsely seen is mostly seen at both visits. Raises
+    UserError when one visit cannot be used, both are the same image, they are not of one head, or
+    `out` holds a comparison already.
     """
     paths = ComparisonPaths(out / "visits.tsv", out / "visits.html", out / "visits.json")
     existing = [p for p in (paths.table, paths.page, paths.record) if p.exists()]

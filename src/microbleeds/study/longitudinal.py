@@ -171,7 +171,7 @@ def _alone(findings: Findings, row: int, visit: str, rules: Rules) -> Change:
     if not findings.covered[row]:
         status, note = "not covered", f"outside the brain or the field of view of the {other}"
     elif trace >= rules.trace:
-        status, note = "persisting", f"no candidate at {other}, but {note}"
+        status, note = "persisting", f"not reported at {other}, but {note}"
     ours, theirs = (candidate, None) if at_baseline else (None, candidate)
     return Change(0, status, ours, theirs, None, note)
 
