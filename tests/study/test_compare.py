@@ -8,7 +8,9 @@ import re
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -17,10 +19,11 @@ from microbleeds.models.zoo import load_models
 from microbleeds.pipeline import Detections
 from microbleeds.report.bids import output_paths
 from microbleeds.report.results import write_results
-from microbleeds.scan import write_nifti
+from microbleeds.scan import Scan, write_nifti
 from microbleeds.simulate.deform import rotation
 from microbleeds.steps import Candidate
-from microbleeds.study.visit import disagreement
+from microbleeds.study.check import check_visits
+from microbleeds.study.visit import Visit, disagreement
 
 POSE = np.eye(4)
 POSE[:3, :3] = rotation(np.deg2rad([3.0, -4.0, 6.0]))
@@ -164,11 +167,15 @@ def test_parts_of_the_head_without_anything_in_common_are_refused(head, models, 
     refuse(pieces, tmp_path, capsys)
 
 
-def test_swi_against_t2star_is_warned_of(visits, models, head, tmp_path, capsys):
-    scan, brain = head.scan(POSE, name="sub-01_swi")
-    swi = write_visit(tmp_path / "3", models, replace(scan, contrast="swi"), brain, [])
-    assert run("compare", visits[0], swi, "-o", tmp_path / "out") == 0
-    assert "unequally" in " ".join(capsys.readouterr().out.split())
+def test_swi_against_t2star_and_other_slices_are_warned_of(head):
+    one, two = (
+        Visit(*head.scan(pose, voxel=(2.0, 2.0, thick)), (), Path("x"), {})
+        for pose, thick in ((np.eye(4), 2.5), (POSE, 5.0))
+    )
+    assert "5.0 mm" in " ".join(check_visits(one, two))
+    swi = replace(two, scan=replace(two.scan, contrast="swi"))
+    assert "unequally" in " ".join(check_visits(one, swi))
+    assert check_visits(two, replace(two, scan=replace(two.scan, voxels=two.scan.voxels + 1))) == []
 
 
 def test_results_that_are_none_or_too_many_are_refused(visits, tmp_path, capsys):
@@ -188,20 +195,20 @@ def test_a_scan_that_is_gone_is_named(head, models, visits, tmp_path, capsys):
     assert "not there any more" in refuse((visits[0], folder), tmp_path, capsys)
 
 
-def test_scans_are_detected_and_results_of_any_operating_point_used(simulated, tmp_path):
-    """A scan, and a copy of it moved and with noise whose results are of another threshold."""
-    import nibabel as nib
-
+def test_a_scan_is_detected_and_compared_with_results(simulated, models, tmp_path):
+    """With a copy of it, moved and noisy, in which every microbleed it has was seen."""
     source = nib.load(simulated / "sub-01_T2starw.nii.gz")
     voxels = np.asarray(source.dataobj, np.float32)
     noise = np.random.default_rng(0).normal(0, voxels.mean() / 20, voxels.shape)
-    scan = tmp_path / "sub-01_ses-2_T2starw.nii.gz"
-    write_nifti(scan, np.maximum(voxels + noise, 0).astype(np.float32), POSE @ source.affine)
-    assert run("detect", scan, "-o", tmp_path / "r", "--operating-point", "precise") == 0
-    words = (simulated / "sub-01_T2starw.nii.gz", tmp_path / "r", "-o", tmp_path / "out")
-    assert run("compare", *words) == 0
+    copy = np.maximum(voxels + noise, 0).astype(np.float32)
+    scan = Scan(copy, POSE @ source.affine, "t2star", "sub-01_ses-2_T2starw")
+    brain = np.asarray(nib.load(simulated / "sub-01_desc-brain_mask.nii.gz").dataobj) > 0
+    truth = json.loads((simulated / "sub-01.json").read_text())["microbleeds"]
+    seen = [(there(np.array(b["xyz_mm"])), 0.9, "") for b in truth if b["volume_mm3"]["t2star"]]
+    results = write_visit(tmp_path / "2", models, scan, brain, seen)
+    assert run("compare", simulated / "sub-01_T2starw.nii.gz", results, "-o", tmp_path / "out") == 0
     record = json.loads((tmp_path / "out" / "visits.json").read_text())
-    assert record["persisting"] > 0 and record["new"] <= 1
+    assert record["persisting"] >= len(seen) - 1 and record["new"] <= 1
     assert record["registration"]["detail_correlation"] > 0.9
     assert (tmp_path / "out" / "baseline" / "sub-01_cmb.json").exists()
     assert not (tmp_path / "out" / "follow-up").exists()

@@ -30,7 +30,7 @@ class Rules:
 
     match_mm: float = 4.0
     second_look: float = 0.03
-    trace: float = 0.55
+    trace: float = 0.58
     outside_mm: float = 2.0
 
 
