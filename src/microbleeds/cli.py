@@ -233,6 +233,36 @@ def evaluate(
     evaluate_and_show(predictions, truth, matching.value, smallest, output)
 
 
+@app.command()
+def compare(
+    baseline: Annotated[Path, typer.Argument(help="Scan, or results of detect (folder or JSON)")],
+    follow_up: Annotated[Path, typer.Argument(help="The later visit, the same way")],
+    output: Out,
+    contrast: ContrastArg = ContrastOption.auto,
+    model: Model = "slim",
+    operating_point: Annotated[PointOption, typer.Option(help="Which thresholds")] = (
+        PointOption.sensitive
+    ),
+    threads: Threads = 0,
+    memory: Memory = MEMORY_GB,
+    overwrite: Overwrite = False,
+) -> None:
+    """Compare two visits of one person: which microbleeds are new, gone or still there.
+
+    Scans are detected first; results that detect wrote are used if their networks and settings
+    agree, whatever their operating point. Writes a table, a page with the pair side by side for
+    each microbleed, and a JSON record.
+
+    Example: `microbleeds compare sub-01_ses-1_T2starw.nii.gz sub-01_ses-2_T2starw.nii.gz -o visits`
+    """
+    from microbleeds.console import compare_and_show
+
+    compare_and_show(
+        baseline, follow_up, output, contrast=contrast.value, model=model,
+        point=operating_point.value, threads=threads, memory_gb=memory, overwrite=overwrite,
+    )  # fmt: skip
+
+
 @app.command("clean-up")
 def clean_up(
     candidates: Annotated[Path, typer.Argument(help="A candidates.tsv that detect wrote")],

@@ -230,6 +230,30 @@ def evaluate_and_show(
         console.print(f"Tables in {out}.", highlight=False)
 
 
+def compare_and_show(baseline: Path, follow_up: Path, out: Path, **options: Any) -> None:
+    """Compare two visits and say what is new, gone and still there."""
+    from microbleeds.report.results import RESEARCH_USE
+    from microbleeds.study.compare import compare_files
+    from microbleeds.study.longitudinal import aria_h, counts
+
+    with progress_bar() as bar:
+        task = bar.add_task("loading networks", total=None)
+        found, paths = compare_files(
+            baseline, follow_up, out, **options,
+            on_step=lambda step: bar.update(task, description=step),
+        )  # fmt: skip
+    number, quality = counts(found.changes), found.registration
+    console.print(
+        f"[bold]{number['new']} new[/bold] ({aria_h(number['new'])}), {number['gone']} gone, "
+        f"{number['persisting']} persisting, {number['not covered']} not covered; registered with "
+        f"overlap {quality.overlap:.2f}, correlation of details {quality.similarity:.2f}",
+        highlight=False,
+    )
+    for note in found.warnings:
+        console.print(f"  warning: {note}", highlight=False, style="yellow")
+    console.print(f"Page: {paths.page}. {RESEARCH_USE}", highlight=False)
+
+
 def show_findings(evaluation: Evaluation) -> None:
     """Every true microbleed, found or missed, and every false positive, one a row."""
     table = Table(title="Truth and detections", title_justify="left")

@@ -58,7 +58,7 @@ class Detections:
 
 
 @dataclass
-class _Stopwatch:
+class Stopwatch:
     """Wall seconds by step; tells the caller which step begins."""
 
     on_step: StepHook
@@ -66,6 +66,7 @@ class _Stopwatch:
 
     @contextmanager
     def __call__(self, step: str) -> Iterator[None]:
+        """Announce and time what the block does."""
         self.on_step(step)
         start = time.perf_counter()
         yield
@@ -87,7 +88,7 @@ def detect(
     Raises UserError when the scan holds no brain or the mask has no signal.
     """
     settings = settings or models.card.settings()
-    step = _Stopwatch(on_step)
+    step = Stopwatch(on_step)
     with step("brain mask"):
         brain = _brain(scan, brain_engine, brain)
     with step("preparation"):
