@@ -67,7 +67,8 @@ def write(folder: Path, scan: Scan, brain: np.ndarray, rows: tuple[Candidate, ..
     labels = np.zeros(scan.voxels.shape, np.int32)
     settings = models.card.settings()
     highest = max((row.detector_probability for row in rows), default=0.12)
-    found = Detections(labels, rows, brain, highest, settings, {"preparation": 1.0}, TRAITS)
+    seconds = {"preparation": 1.0}
+    found = Detections(labels, rows, brain, highest, settings, seconds, traits=TRAITS)
     paths = output_paths(scan.name, folder / "results")
     write_results(scan, source, found, models, paths)
     return paths

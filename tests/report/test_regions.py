@@ -87,7 +87,7 @@ def test_the_record_warns_of_a_failed_registration():
     scan = Scan(np.ones((20, 20, 20), np.float32), np.eye(4), "swi")
     labels = np.zeros(scan.voxels.shape, np.int32)
     failed = Registration(np.eye(4), np.eye(4), 0.5, "the brains overlap by 0.50")
-    found = Detections(labels, (BLEED,), labels == 0, 0.9, Settings(), {}, failed)
+    found = Detections(labels, (BLEED,), labels == 0, 0.9, Settings(), {}, registration=failed)
     said = [text for text in warnings(scan, found) if text.startswith("no regions")]
     assert len(said) == 1 and "overlap by 0.50" in said[0]
     assert not [t for t in warnings(scan, replace(found, registration=None)) if "regions" in t]
