@@ -47,7 +47,7 @@ def test_detect_writes_every_promised_file_on_the_scans_grid(scan, results):
     assert names == {
         "sub-01_label-CMB_mask.nii.gz", "sub-01_seg-CMB_dseg.nii.gz", "sub-01_seg-CMB_dseg.tsv",
         "sub-01_label-CMB_candidates.tsv", "sub-01_desc-brain_mask.nii.gz", "sub-01_cmb.json",
-        "sub-01_cmb.png",
+        "sub-01_cmb.png", "sub-01_cmb_mars.tsv",
     }  # fmt: skip
     source = nib.load(scan)
     for name in names:
@@ -70,6 +70,20 @@ def test_the_record_says_what_the_result_depends_on(results):
     assert record["seconds"] and record["version"]
 
 
+def test_every_microbleed_has_a_region_and_mars_counts_them(results):
+    record = json.loads((results / "sub-01_cmb.json").read_text())
+    assert record["registration"]["problem"] == "" and record["registration"]["overlap"] > 0.85
+    assert "regions" in record["seconds"]
+    lines = (results / "sub-01_seg-CMB_dseg.tsv").read_text().splitlines()
+    names = [line.split("\t")[-2:] for line in lines]
+    assert names[0] == ["region", "side"]
+    assert {side for _, side in names[1:]} <= {"left", "right"}
+    mars = [line.split("\t") for line in (results / "sub-01_cmb_mars.tsv").read_text().splitlines()]
+    assert sum(int(sure) + int(maybe) for *_, sure, maybe in mars[1:]) == record["microbleeds"]
+    groups = {group for group, region, *_ in mars[1:] if region in {name for name, _ in names[1:]}}
+    assert ("strictly" in record["pattern"]) == (len(groups - {"infratentorial"}) == 1)
+
+
 def test_results_are_not_overwritten_unless_asked(scan, results, capsys):
     before = (results / "sub-01_cmb.json").stat().st_mtime_ns
     assert run("detect", scan, "-o", results) == 2
@@ -80,10 +94,12 @@ def test_results_are_not_overwritten_unless_asked(scan, results, capsys):
 def test_one_bad_scan_does_not_stop_the_others(scan, tmp_path, capsys):
     bad = tmp_path / "sub-02_T2starw.nii.gz"
     bad.write_bytes(b"not a scan")
-    assert run("detect", bad, scan, "-o", tmp_path / "out") == 2
+    assert run("detect", bad, scan, "-o", tmp_path / "out", "--no-regions") == 2
     assert "sub-02" in capsys.readouterr().err
     assert (tmp_path / "out" / "sub-01_cmb.json").exists()
     assert not list((tmp_path / "out").glob("sub-02*"))
+    assert not (tmp_path / "out" / "sub-01_cmb_mars.tsv").exists()
+    assert json.loads((tmp_path / "out" / "sub-01_cmb.json").read_text())["pattern"] is None
 
 
 def broken(kind: str, scan, folder):
@@ -160,6 +176,37 @@ def test_preprocess_writes_the_working_grid(scan, tmp_path):
     for name in ("symmetry", "vessels"):
         assert nib.load(tmp_path / f"sub-01_desc-{name}.nii.gz").shape == image.shape
     assert run("preprocess", scan, "-o", tmp_path) == 2
+
+
+def test_the_report_is_a_page_that_can_be_made_again(scan, tmp_path, capsys):
+    moved = tmp_path / "moved" / scan.name
+    moved.parent.mkdir()
+    shutil.copy(scan, moved)
+    out = tmp_path / "out"
+    assert run("detect", moved, "-o", out, "--no-picture", "--report") == 0
+    page = out / "sub-01_cmb.html"
+    first = page.read_bytes()
+    assert b"Cerebral microbleeds" in first
+    page.unlink()
+    assert run("report", out) == 0
+    assert "sub-01_cmb.html" in capsys.readouterr().out
+    assert page.read_bytes() == first
+    moved.unlink()
+    page.unlink()
+    assert run("report", out) == 2
+    said = capsys.readouterr().err
+    assert one_sentence(said) and "not there any more" in said and not page.exists()
+    assert run("report", out, "--scan", scan) == 0
+    assert page.read_bytes() == first
+    record = json.loads((out / "sub-01_cmb.json").read_text())
+    assert record["confidence"]["low"] <= record["confidence"]["high"] <= record["candidates"]
+    assert record["traits"]["slice_mm"] == pytest.approx(4, abs=0.01)
+
+
+@pytest.mark.parametrize("where", ["nowhere", "."])
+def test_a_report_of_nothing_gets_one_sentence(where, tmp_path, capsys):
+    assert run("report", tmp_path / where) == 2
+    assert one_sentence(capsys.readouterr().err)
 
 
 def test_clean_up_decides_anew_without_a_network(results, tmp_path, capsys):

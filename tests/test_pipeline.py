@@ -68,7 +68,7 @@ def test_axis_order_and_flips_do_not_change_what_is_found(scan, found, networks)
     assert theirs == pytest.approx(ours, abs=0.3)
 
 
-@pytest.mark.parametrize("limits", [{"threads": 1}, {"threads": 2, "memory_gb": 0.1}])
+@pytest.mark.parametrize("limits", [{"threads": 1}, {"threads": 2, "memory_gb": 0.4}])
 def test_threads_and_memory_do_not_change_the_result(scan, found, limits):
     other = detect(scan, load_models(**limits), load_brain(**limits))
     assert np.array([row.xyz_mm for row in other.microbleeds]) == pytest.approx(

@@ -98,6 +98,8 @@ def detect(
     bids: Annotated[
         bool, typer.Option("--bids", help="Make the folder a BIDS derivative dataset")
     ] = False,
+    regions: Annotated[bool, typer.Option(help="Name the region of each microbleed")] = True,
+    report: Annotated[bool, typer.Option("--report", help="Write an HTML page to look at")] = False,
 ) -> None:
     """Find the microbleeds of one or more scans.
 
@@ -118,9 +120,30 @@ def detect(
         scans, output, contrast=contrast.value, mask=mask, model=model,
         point=operating_point.value, threads=threads, memory_gb=memory,
         overwrite=overwrite, picture=picture, series=series, dicom=dicom, bids=bids,
+        regions=regions, report=report,
     )  # fmt: skip
     if failed:
         raise typer.Exit(2)
+
+
+@app.command()
+def report(
+    results: Annotated[Path, typer.Argument(help="Folder of detect's results, or one *_cmb.json")],
+    scan: Annotated[
+        Path | None, typer.Option(help="The scan, where it is not where detect found it")
+    ] = None,
+) -> None:
+    """Write the HTML page of results that are there already, without any network.
+
+    Examples:
+
+    `microbleeds report results`
+
+    `microbleeds report results/sub-01_cmb.json --scan moved/sub-01_T2starw.nii.gz`
+    """
+    from microbleeds.console import report_with_progress
+
+    report_with_progress(results, scan)
 
 
 @app.command()
@@ -208,6 +231,36 @@ def evaluate(
     from microbleeds.console import evaluate_and_show
 
     evaluate_and_show(predictions, truth, matching.value, smallest, output)
+
+
+@app.command()
+def compare(
+    baseline: Annotated[Path, typer.Argument(help="Scan, or results of detect (folder or JSON)")],
+    follow_up: Annotated[Path, typer.Argument(help="The later visit, the same way")],
+    output: Out,
+    contrast: ContrastArg = ContrastOption.auto,
+    model: Model = "slim",
+    operating_point: Annotated[PointOption, typer.Option(help="Which thresholds")] = (
+        PointOption.sensitive
+    ),
+    threads: Threads = 0,
+    memory: Memory = MEMORY_GB,
+    overwrite: Overwrite = False,
+) -> None:
+    """Compare two visits of one person: which microbleeds are new, gone or still there.
+
+    Scans are detected first; results that detect wrote are used if their networks and settings
+    agree, whatever their operating point. Writes a table, a page with the pair side by side for
+    each microbleed, and a JSON record.
+
+    Example: `microbleeds compare sub-01_ses-1_T2starw.nii.gz sub-01_ses-2_T2starw.nii.gz -o visits`
+    """
+    from microbleeds.console import compare_and_show
+
+    compare_and_show(
+        baseline, follow_up, output, contrast=contrast.value, model=model,
+        point=operating_point.value, threads=threads, memory_gb=memory, overwrite=overwrite,
+    )  # fmt: skip
 
 
 @app.command("clean-up")

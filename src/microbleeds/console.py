@@ -75,6 +75,22 @@ def _show_outcome(outcome: Outcome) -> None:
         console.print(f"  warning: {note}", highlight=False, style="yellow")
 
 
+def report_with_progress(results: Path, scan: Path | None) -> None:
+    """Write the page of each result in a folder and say where it is."""
+    from microbleeds.report.page import write_page
+    from microbleeds.report.saved import find_records
+
+    records = find_records(results)
+    if scan is not None and len(records) > 1:
+        raise UserError(
+            f"--scan names one scan, but {results} holds the results of {len(records)}; name one "
+            f"of them, such as {records[0]}."
+        )
+    with progress_bar() as bar:
+        for record in bar.track(records, description="drawing"):
+            console.print(f"{write_page(record, scan)}", highlight=False, soft_wrap=True)
+
+
 def preprocess_with_progress(sources: list[Path], out: Path, *options: Any) -> None:
     """Prepare each scan and say where the files are."""
     from microbleeds.run import preprocess_file
@@ -212,6 +228,30 @@ def evaluate_and_show(
     if out is not None:
         write_evaluation(evaluation, out)
         console.print(f"Tables in {out}.", highlight=False)
+
+
+def compare_and_show(baseline: Path, follow_up: Path, out: Path, **options: Any) -> None:
+    """Compare two visits and say what is new, gone and still there."""
+    from microbleeds.report.results import RESEARCH_USE
+    from microbleeds.study.compare import compare_files
+    from microbleeds.study.longitudinal import aria_h, counts
+
+    with progress_bar() as bar:
+        task = bar.add_task("loading networks", total=None)
+        found, paths = compare_files(
+            baseline, follow_up, out, **options,
+            on_step=lambda step: bar.update(task, description=step),
+        )  # fmt: skip
+    number, quality = counts(found.changes), found.registration
+    console.print(
+        f"[bold]{number['new']} new[/bold] ({aria_h(number['new'])}), {number['gone']} gone, "
+        f"{number['persisting']} persisting, {number['not covered']} not covered; registered with "
+        f"overlap {quality.overlap:.2f}, correlation of details {quality.similarity:.2f}",
+        highlight=False,
+    )
+    for note in found.warnings:
+        console.print(f"  warning: {note}", highlight=False, style="yellow")
+    console.print(f"Page: {paths.page}. {RESEARCH_USE}", highlight=False)
 
 
 def show_findings(evaluation: Evaluation) -> None:

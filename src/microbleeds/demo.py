@@ -24,7 +24,9 @@ def run_demo(out: Path, seed: int) -> None:
         settings = HeadSettings(lesions=LesionRanges(count=BLEEDS))
         simulate_dataset(heads, 1, ("t2star",), seed, (SHIPPED_ANATOMY,), settings)
     subject = subject_name(seed, 0)
-    detect_with_progress([heads / f"{subject}_T2starw.nii.gz"], results, overwrite=True)
+    detect_with_progress(
+        [heads / f"{subject}_T2starw.nii.gz"], results, overwrite=True, report=True
+    )
     show_findings(
         evaluate_folders(
             results / f"{subject}_seg-CMB_dseg.nii.gz",
@@ -34,3 +36,4 @@ def run_demo(out: Path, seed: int) -> None:
         )
     )
     console.print(f"Picture: {results / f'{subject}_cmb.png'}", highlight=False)
+    console.print(f"Page: {results / f'{subject}_cmb.html'}", highlight=False)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +18,16 @@ from microbleeds.prepare import Prepared
 from microbleeds.prepare.brain import brain_mask
 from microbleeds.prepare.grid import labels_to_scan
 from microbleeds.prepare.prepare import prepare
+from microbleeds.prepare.traits import Traits, measure_traits
 from microbleeds.scan import Scan
 from microbleeds.settings import Settings
 from microbleeds.steps import Candidate, Candidates
 from microbleeds.steps.candidates import find_candidates
 from microbleeds.steps.cleanup import clean_up, number_kept_first
 from microbleeds.steps.discriminate import discriminate
+
+if TYPE_CHECKING:
+    from microbleeds.mni.register import Registration
 
 StepHook = Callable[[str], None]
 
@@ -33,6 +38,8 @@ class Detections:
 
     labels: int32 on the scan's own grid, the number of each microbleed in `table`, 0 elsewhere.
     table: all candidates, kept ones first; brain: bool on the scan's grid; seconds: by step.
+    registration: to MNI space, where the regions come from; None when it was not asked for.
+    traits: what the scan is like, where that was measured.
     """
 
     labels: NDArray[np.int32]
@@ -41,6 +48,8 @@ class Detections:
     highest_probability: float
     settings: Settings
     seconds: dict[str, float]
+    registration: Registration | None = None
+    traits: Traits | None = None
 
     @property
     def microbleeds(self) -> tuple[Candidate, ...]:
@@ -49,7 +58,7 @@ class Detections:
 
 
 @dataclass
-class _Stopwatch:
+class Stopwatch:
     """Wall seconds by step; tells the caller which step begins."""
 
     on_step: StepHook
@@ -57,6 +66,7 @@ class _Stopwatch:
 
     @contextmanager
     def __call__(self, step: str) -> Iterator[None]:
+        """Announce and time what the block does."""
         self.on_step(step)
         start = time.perf_counter()
         yield
@@ -78,11 +88,12 @@ def detect(
     Raises UserError when the scan holds no brain or the mask has no signal.
     """
     settings = settings or models.card.settings()
-    step = _Stopwatch(on_step)
+    step = Stopwatch(on_step)
     with step("brain mask"):
         brain = _brain(scan, brain_engine, brain)
     with step("preparation"):
         prepared = prepare(scan, brain, settings.prepare, settings.threads)
+        traits = measure_traits(scan, brain, prepared.image, prepared.brain, prepared.grid)
     with step("step 1: candidates"):
         channels = stack_channels(prepared, models.card)
         probability = predict_volume(models.detector, channels)
@@ -95,7 +106,13 @@ def detect(
         candidates = number_kept_first(clean_up(candidates, settings.clean_up))
         labels = labels_to_scan(_kept_labels(candidates), prepared.grid, scan)
     return Detections(
-        labels, candidates.table, brain, candidates.highest_probability, settings, step.seconds
+        labels,
+        candidates.table,
+        brain,
+        candidates.highest_probability,
+        settings,
+        step.seconds,
+        traits=traits,
     )
 
 

@@ -20,7 +20,9 @@ from microbleeds.prepare.prepare import prepare
 from microbleeds.report.bids import OutputPaths, output_stem, plan_outputs, source_name
 from microbleeds.report.dataset import check_dataset, write_dataset
 from microbleeds.report.files import write_text
+from microbleeds.report.page import write_page
 from microbleeds.report.pictures import draw_detections
+from microbleeds.report.regions import name_regions
 from microbleeds.report.results import write_results
 from microbleeds.scan import Scan, read_mask, read_scan, write_nifti
 from microbleeds.settings import MEMORY_GB, OperatingPoint
@@ -56,6 +58,8 @@ def detect_files(
     series: str | None = None,
     dicom: bool = False,
     bids: bool = False,
+    regions: bool = True,
+    report: bool = False,
     on_step: Callable[[Path, str], None] = lambda source, step: None,
     on_scan: Callable[[Outcome], None] = lambda outcome: None,
 ) -> list[Outcome]:
@@ -63,6 +67,8 @@ def detect_files(
 
     series, dicom: of DICOM folders, which one to take and whether to write DICOM results too.
     bids: whether `out` is to be a BIDS derivative dataset, with folders and sidecars.
+    regions: whether to name the region of each candidate.
+    report: whether to write the HTML page.
     Raises UserError for what concerns all scans: the model, the output folder, name clashes.
     """
     if mask is not None and len(sources) != 1:
@@ -83,6 +89,9 @@ def detect_files(
             brain = None if mask is None else read_mask(mask, scan)
             step = partial(on_step, source)
             found = detect(scan, models, brain_engine, settings, brain, step)
+            if regions:
+                on_step(source, "regions")
+                found = name_regions(scan, found)
             on_step(source, "writing")
             if dicom and origin is not None:
                 from microbleeds.dicom.write import write_dicom
@@ -90,7 +99,9 @@ def detect_files(
                 write_dicom(scan, origin, found, models, paths)
             if picture:
                 draw_detections(scan, found.brain, found.microbleeds, paths.picture)
-            write_results(scan, source, found, models, paths)
+            write_results(scan, source, found, models, paths, mask, series)
+            if report:
+                write_page(paths.report, scan)
             if bids:
                 write_dataset(out, source, paths)
             outcome = Outcome(source, scan, found, paths)

@@ -20,6 +20,8 @@ def test_the_files_of_a_plain_scan():
         "scan_cmb.json",
         "scan_cmb_seg.dcm",
         "scan_cmb_sr.dcm",
+        "scan_cmb_mars.tsv",
+        "scan_cmb.html",
     ]
 
 

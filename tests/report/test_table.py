@@ -18,7 +18,7 @@ from microbleeds.steps import Candidate
 AFFINE = np.array([[0, 0.5, 0, -30.0], [-0.5, 0, 0, 12.0], [0, 0, 3.0, 5.0], [0, 0, 0, 1.0]])
 KEPT = Candidate(1, (-20.25, 2.0, 23.0), 14.5, 3.0, 0.125, 12.0, 0.9, 0.75, 0.8)
 ROWS = (
-    KEPT,
+    replace(KEPT, region="thalamus", side="left"),
     replace(
         KEPT,
         index=2,
@@ -43,7 +43,10 @@ def test_detections_are_the_kept_ones_with_the_voxel_of_the_scan(tmp_path):
     header, first, second = path.read_text().splitlines()
     names = "index name x y z i j k volume_mm3 equivalent_diameter_mm elongation edge_distance_mm"
     assert header == "\t".join(
-        [*names.split(), "detector_probability", "student_probability", "probability"]
+        [
+            *names.split(),
+            *["detector_probability", "student_probability", "probability", "region", "side"],
+        ]
     )
     assert first.split("\t")[:9] == [
         "1",
@@ -56,7 +59,7 @@ def test_detections_are_the_kept_ones_with_the_voxel_of_the_scan(tmp_path):
         "6",
         "14.5",
     ]
-    assert second.split("\t")[11:] == ["n/a", "0.9", "n/a", "0.9"]
+    assert second.split("\t")[11:] == ["n/a", "0.9", "n/a", "0.9", "n/a", "n/a"]
     assert read_candidates(path) == (ROWS[0], ROWS[2])
 
 

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from microbleeds.prepare import Prepared
 from microbleeds.prepare.bias import correct_bias
-from microbleeds.prepare.grid import to_grid, working_grid
+from microbleeds.prepare.grid import Grid, to_grid, working_grid
 from microbleeds.prepare.intensity import bright
 from microbleeds.prepare.symmetry import radial_symmetry
 from microbleeds.prepare.vessels import paint_vessels, vesselness
@@ -24,12 +24,7 @@ def prepare(
     brain_mask: bool, the scan's shape. threads: 0 takes as many as the process may use.
     Raises UserError when the mask is empty or has no signal.
     """
-    grid = working_grid(scan, brain_mask, settings)
-    voxels = to_grid(scan.voxels, scan.affine, grid, order=1)
-    brain = _with_signal(to_grid(brain_mask, scan.affine, grid, order=1) >= 0.5, voxels)
-    if scan.contrast != "qsm":
-        voxels = correct_bias(voxels, brain, grid.spacing, threads)
-    image = bright(voxels, brain, scan.contrast)
+    image, brain, grid = prepare_image(scan, brain_mask, settings, threads)
     vessels = vesselness(image, brain, grid.spacing, settings.vessel_scales_mm)
     if settings.paint_vessels:
         image = paint_vessels(image, brain, vessels)
@@ -38,6 +33,18 @@ def prepare(
         radii_mm = tuple(grid.spacing[0] * radius for radius in settings.symmetry_radii_voxels)
     symmetry = radial_symmetry(image, brain, grid.spacing, radii_mm, settings.symmetry_alpha)
     return Prepared(image=image, brain=brain, symmetry=symmetry, vessels=vessels, grid=grid)
+
+
+def prepare_image(
+    scan: Scan, brain_mask: NDArray[np.bool_], settings: PrepareSettings, threads: int = 0
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], Grid]:
+    """The image of `prepare` alone, the brain in it, and their grid; the rest is made of these."""
+    grid = working_grid(scan, brain_mask, settings)
+    voxels = to_grid(scan.voxels, scan.affine, grid, order=1)
+    brain = _with_signal(to_grid(brain_mask, scan.affine, grid, order=1) >= 0.5, voxels)
+    if scan.contrast != "qsm":
+        voxels = correct_bias(voxels, brain, grid.spacing, threads)
+    return bright(voxels, brain, scan.contrast), brain, grid
 
 
 def _with_signal(brain: NDArray[np.bool_], voxels: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -32,12 +32,14 @@ class OutputPaths:
     report: Path  # settings, versions, timings, warnings
     seg: Path  # DICOM segmentation, on request
     sr: Path  # DICOM structured report, on request
+    mars: Path  # counts by region and side
+    page: Path  # HTML to look at, on request
 
     def all(self) -> tuple[Path, ...]:
         """Every path."""
         return (
             self.mask, self.dseg, self.table, self.candidates, self.brain, self.picture,
-            self.report, self.seg, self.sr,
+            self.report, self.seg, self.sr, self.mars, self.page,
         )  # fmt: skip
 
 
@@ -79,6 +81,8 @@ def output_paths(name: str, folder: Path) -> OutputPaths:
         report=folder / f"{stem}{REPORT}.json",
         seg=folder / f"{stem}{REPORT}_seg.dcm",
         sr=folder / f"{stem}{REPORT}_sr.dcm",
+        mars=folder / f"{stem}{REPORT}_mars.tsv",
+        page=folder / f"{stem}{REPORT}.html",
     )
 
 

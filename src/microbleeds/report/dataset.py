@@ -18,14 +18,14 @@ from microbleeds.report.results import RESEARCH_USE
 
 BIDS_VERSION = "1.10.0"
 DESCRIPTION = "dataset_description.json"
-_IGNORED = ("*_cmb.*", "*.dcm", "*_candidates.tsv")  # for what BIDS has no name
+_IGNORED = ("*_cmb.*", "*.dcm", "*_candidates.tsv", "*_mars.tsv")  # for what BIDS has no name
 _README = f"""# Microbleeds
 
 Cerebral microbleeds found by microbleeds. {RESEARCH_USE}
 
 Each `*_label-CMB_mask` is 1 in microbleeds, each `*_seg-CMB_dseg` numbers them as its table does.
 What BIDS has no name for is listed in `.bidsignore`: `*_cmb.json` (settings, versions, warnings),
-pictures, DICOM results and the tables of all candidates.
+pictures, DICOM results, the tables of all candidates and the counts by region.
 """
 _COLUMNS = {
     "name": ("What the number stands for", None),
@@ -42,6 +42,8 @@ _COLUMNS = {
     "detector_probability": ("Highest probability of step 1 in the microbleed", None),
     "student_probability": ("Probability of step 2", None),
     "probability": ("Probability of both steps together", None),
+    "region": ("Region of the Microbleed Anatomical Rating Scale", None),
+    "side": ("Side of the head: left or right", None),
 }
 
 

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
 from microbleeds.files import whole_file
+from microbleeds.report.view import BAR_MM, SIDE_MM, View, grey_window, turned_to_ras
 from microbleeds.scan import Scan
 from microbleeds.steps import Candidate
 
 _NOTE = "Research use only, not for diagnosis. R: the patient's right."
 _CLOSE_UPS = 24
 _COLUMNS = 6
-_SIDE_MM = 30.0  # of a close-up
-_BAR_MM = 10.0
 _COLOUR = "#ffb000"
 
 
@@ -35,7 +32,7 @@ def draw_detections(
     """
     from matplotlib.figure import Figure
 
-    view = _view(scan, brain)
+    view = turned_to_ras(scan, brain)
     shown = detections[:_CLOSE_UPS]
     rows = math.ceil(len(shown) / _COLUMNS)
     figure = Figure(figsize=(9, 6.8 + 1.75 * rows), facecolor="black", layout="constrained")
@@ -49,80 +46,35 @@ def draw_detections(
         figure.savefig(temporary, format="png", dpi=130)
 
 
-@dataclass(frozen=True)
-class _View:
-    """The scan turned to RAS: voxels, brain, affine, the axis looked along, grey window."""
-
-    voxels: NDArray[np.float32]
-    brain: NDArray[np.bool_]
-    affine: NDArray[np.float64]
-    along: int
-    window: tuple[float, float]
-
-    @property
-    def across(self) -> tuple[int, int]:
-        """The horizontal and the vertical axis."""
-        horizontal, vertical = (axis for axis in range(3) if axis != self.along)
-        return horizontal, vertical
-
-    @property
-    def spacing(self) -> NDArray[np.float64]:
-        size: NDArray[np.float64] = np.linalg.norm(self.affine[:3, :3], axis=0)
-        return size
-
-    def place(self, xyz_mm: tuple[float, float, float]) -> NDArray[np.float64]:
-        """Voxel coordinates of a point in the scanner."""
-        origin = self.affine[:3, 3]
-        voxel = np.linalg.solve(self.affine[:3, :3], np.asarray(xyz_mm) - origin)
-        return np.asarray(voxel, np.float64)
-
-
-def _view(scan: Scan, brain: NDArray[np.bool_]) -> _View:
-    voxels = nib.as_closest_canonical(nib.Nifti1Image(scan.voxels, scan.affine))
-    turned = nib.as_closest_canonical(nib.Nifti1Image(brain.astype(np.uint8), scan.affine))
-    inside = np.asarray(turned.dataobj) > 0
-    image = np.asarray(voxels.dataobj, np.float32)
-    spacing = np.linalg.norm(voxels.affine[:3, :3], axis=0)
-    thick = spacing.max() > 1.01 * spacing.min()
-    along = int(spacing.argmax()) if thick else 2
-    return _View(image, inside, voxels.affine, along, _window(image[inside]))
-
-
-def _window(values: NDArray[np.float32]) -> tuple[float, float]:
-    """The values shown black and white."""
-    low, high = np.percentile(values, (0.5, 99.5)) if values.size else (0.0, 1.0)
-    return float(low), float(high)
-
-
 def _axes(figure: Any, cell: Any) -> Any:
     axes = figure.add_subplot(cell)
     axes.set_axis_off()
     return axes
 
 
-def _show(axes: Any, view: _View, plane: NDArray[np.float32], window: tuple[float, float]) -> None:
+def _show(axes: Any, view: View, plane: NDArray[np.float32], window: tuple[float, float]) -> None:
     """A plane in mm from its first voxel."""
-    width, height = np.array(plane.shape) * view.spacing[list(view.across)]
+    width, height = np.array(plane.shape) * view.spacing[list(view.plane.across)]
     extent = (0, width, 0, height)
     low, high = window
     axes.imshow(plane.T, cmap="gray", vmin=low, vmax=high, origin="lower", extent=extent)
 
 
-def _zoom(axes: Any, view: _View, centre: NDArray[np.float64], half_mm: float) -> int:
+def _zoom(axes: Any, view: View, centre: NDArray[np.float64], half_mm: float) -> int:
     """A square around a point; returns the sign of "to the right" in the plane's mm.
 
     The patient's right is on the left (radiological).
     """
-    sign = -1 if view.across[0] == 0 else 1
+    sign = -1 if view.plane.across[0] == 0 else 1
     axes.set_xlim(centre[0] - sign * half_mm, centre[0] + sign * half_mm)
     axes.set_ylim(centre[1] - half_mm, centre[1] + half_mm)
     return sign
 
 
-def _position(view: _View, detection: Candidate) -> NDArray[np.float64]:
+def _position(view: View, detection: Candidate) -> NDArray[np.float64]:
     """Where a detection is in the plane, mm."""
     place = (view.place(detection.xyz_mm) + 0.5) * view.spacing
-    return place[list(view.across)]
+    return place[list(view.plane.across)]
 
 
 def _circle(axes: Any, detection: Candidate, centre: NDArray[np.float64]) -> None:
@@ -132,18 +84,18 @@ def _circle(axes: Any, detection: Candidate, centre: NDArray[np.float64]) -> Non
     axes.add_patch(Circle(tuple(centre), radius, fill=False, color=_COLOUR, linewidth=0.8))
 
 
-def _draw_whole(axes: Any, view: _View, scan: Scan, detections: Sequence[Candidate]) -> None:
+def _draw_whole(axes: Any, view: View, scan: Scan, detections: Sequence[Candidate]) -> None:
     from matplotlib.patheffects import withStroke
 
-    inside = view.brain.any(axis=view.along)
+    inside = view.outline(view.plane)
     if scan.contrast == "qsm":
-        plane = np.where(view.brain, view.voxels, -np.inf).max(axis=view.along)
+        plane = np.where(view.brain, view.voxels, -np.inf).max(axis=view.plane.axis)
     else:  # the darkest value would show the skull base and nothing else
-        depth = np.maximum(view.brain.sum(axis=view.along), 1)
-        plane = np.where(view.brain, view.voxels, 0).sum(axis=view.along) / depth
-    window = _window(plane[inside])  # its own: projected values are unlike single ones
+        depth = np.maximum(view.brain.sum(axis=view.plane.axis), 1)
+        plane = np.where(view.brain, view.voxels, 0).sum(axis=view.plane.axis) / depth
+    window = grey_window(plane[inside])  # its own: projected values are unlike single ones
     _show(axes, view, np.where(inside, plane, window[0]), window)
-    filled = np.argwhere(inside) * view.spacing[list(view.across)]
+    filled = np.argwhere(inside) * view.spacing[list(view.plane.across)]
     low, high = (filled.min(axis=0), filled.max(axis=0)) if len(filled) else (0, plane.shape)
     _zoom(axes, view, np.add(low, high) / 2, float(np.max(np.subtract(high, low))) / 2 + 5)
     for detection in detections:
@@ -158,23 +110,22 @@ def _draw_whole(axes: Any, view: _View, scan: Scan, detections: Sequence[Candida
             fontsize=8,
             path_effects=[withStroke(linewidth=2, foreground="black")],
         )
-    if view.across[0] == 0:
+    if view.plane.across[0] == 0:
         axes.text(0.01, 0.5, "R", color="white", transform=axes.transAxes)
     found = f"{len(detections)} microbleed{'' if len(detections) == 1 else 's'}"
     axes.set_title(f"{scan.name}: {found}", color="white", fontsize=10)
 
 
-def _draw_close_up(axes: Any, view: _View, detection: Candidate) -> None:
-    level = int(np.rint(view.place(detection.xyz_mm)[view.along]))
-    level = min(max(level, 0), view.voxels.shape[view.along] - 1)
-    plane = np.moveaxis(view.voxels, view.along, 0)[level]  # np.take would copy the whole volume
-    _show(axes, view, plane, view.window)
+def _draw_close_up(axes: Any, view: View, detection: Candidate) -> None:
+    level = view.level(view.plane, detection.xyz_mm)
+    # np.take would copy the whole volume
+    _show(axes, view, np.moveaxis(view.voxels, view.plane.axis, 0)[level], view.window)
     centre = _position(view, detection)
-    half = _SIDE_MM / 2
+    half = SIDE_MM / 2
     sign = _zoom(axes, view, centre, half)
     _circle(axes, detection, centre)
     start, bottom = centre[0] - sign * (half - 1.5), centre[1] - half
-    axes.plot([start, start + sign * _BAR_MM], [bottom + 1.5] * 2, color=_COLOUR, linewidth=1.5)
+    axes.plot([start, start + sign * BAR_MM], [bottom + 1.5] * 2, color=_COLOUR, linewidth=1.5)
     axes.text(start, bottom + 2.2, "10 mm", color=_COLOUR, fontsize=5)
     size = f"{detection.diameter_mm:.1f} mm, p {detection.probability:.2f}"
     axes.set_title(f"{detection.index}: {size}", color="white", fontsize=7)

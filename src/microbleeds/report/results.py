@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
+from platform import platform, python_version
 from typing import Any
 
 import numpy as np
 
 import microbleeds
 from microbleeds.files import make_folder
-from microbleeds.models.zoo import Models
+from microbleeds.models.card import ModelCard, Thresholds, read_card
+from microbleeds.models.zoo import BRAIN_MODEL, WEIGHTS, Models
 from microbleeds.pipeline import Detections
 from microbleeds.report.bids import OutputPaths
+from microbleeds.report.burden import burden_class
+from microbleeds.report.confidence import count_confidence
 from microbleeds.report.files import write_json
+from microbleeds.report.regions import distribution, write_mars
 from microbleeds.report.table import write_candidates, write_detections
+from microbleeds.report.unusual import unusual
 from microbleeds.scan import Scan, write_nifti
 
 RESEARCH_USE = "Research software, not a medical device: not for diagnosis or treatment."
-SMALL_BRAIN_CM3 = 700.0
-THICK_SLICE_MM = 5.5
+_SOFTWARE = ("openvino", "numpy", "scipy", "scikit-image", "simpleitk", "nibabel")
 
 
 def write_results(
-    scan: Scan, source: Path, found: Detections, models: Models, paths: OutputPaths
+    scan: Scan,
+    source: Path,
+    found: Detections,
+    models: Models,
+    paths: OutputPaths,
+    mask: Path | None = None,
+    series: str | None = None,
 ) -> None:
     """Masks, tables and the JSON record; the JSON comes last, so where it is, all is.
 
+    mask: the user's own brain mask; series: of a DICOM folder, as it was asked for.
     Raises UserError when a file cannot be written.
     """
     make_folder(paths.brain.parent)
@@ -35,25 +49,41 @@ def write_results(
     write_nifti(paths.mask, (found.labels > 0).astype(np.uint8), scan.affine)
     write_detections(paths.table, found.table, scan.affine)
     write_candidates(paths.candidates, found.table, scan.affine)
-    write_json(paths.report, record(scan, source, found, models))
+    if found.registration is not None:
+        write_mars(paths.mars, found.microbleeds, definite_thresholds(found, models))
+    content = record(scan, source, found, models)
+    content["series"] = series
+    content["brain_mask"] = _about(read_card(WEIGHTS / BRAIN_MODEL)) if mask is None else str(mask)
+    write_json(paths.report, content)
 
 
 def record(scan: Scan, source: Path, found: Detections, models: Models) -> dict[str, Any]:
     """What a result file says of itself: count, warnings, settings, versions, hashes, timings."""
     return {
         "microbleeds": len(found.microbleeds),
+        "burden": burden_class(len(found.microbleeds)),
+        "pattern": None if found.registration is None else distribution(found.microbleeds),
         "candidates": len(found.table),
+        "registration": found.registration,
+        "confidence": count_confidence(found.table, found.settings),
         "highest_detector_probability": round(found.highest_probability, 4),
         "warnings": warnings(scan, found),
         "notes": list(scan.notes),
+        "traits": found.traits,
         "source": str(source),
+        "scan_sha256": scan_checksum(scan),
         "contrast": scan.contrast,
         "voxel_mm": [round(float(mm), 4) for mm in scan.spacing],
         "brain_cm3": round(_brain_cm3(scan, found), 1),
-        "model": {"name": models.card.name, "files": models.card.files},
+        "model": _about(models.card),
         "settings": asdict(found.settings),
         "seconds": found.seconds,
         "version": microbleeds.__version__,
+        "software": {
+            "python": python_version(),
+            **{package: version(package) for package in _SOFTWARE},
+            "system": platform(),
+        },
         "notice": RESEARCH_USE,
     }
 
@@ -70,11 +100,41 @@ def warnings(scan: Scan, found: Detections) -> list[str]:
             f"no microbleed: all {len(found.table)} candidates were dropped, the best had "
             f"probability {best:.2f}"
         )
-    if (volume := _brain_cm3(scan, found)) < SMALL_BRAIN_CM3:
-        notes.append(f"the brain mask holds {volume:.0f} cm3: is the scan's coverage partial?")
-    if (thickest := float(scan.spacing.max())) > THICK_SLICE_MM:
-        notes.append(f"slices of {thickest:.1f} mm are thicker than any the networks were shown")
+    if found.traits is not None:
+        notes += unusual(found.traits, scan.contrast)
+    if found.registration is not None and found.registration.problem:
+        notes.append(
+            f"no regions: the scan could not be registered to the atlas, since "
+            f"{found.registration.problem}; look at the brain mask and at the header's axes"
+        )
     return notes
+
+
+def definite_thresholds(found: Detections, models: Models) -> Thresholds:
+    """Of the operating point "precise", or those in use where the model has no such point."""
+    used = Thresholds(found.settings.candidates.threshold, found.settings.discriminate.threshold)
+    return models.card.operating_points.get("precise", used)
+
+
+def scan_checksum(scan: Scan) -> str:
+    """SHA-256 of a scan's voxels and affine, however the file is compressed."""
+    digest = sha256(scan.voxels.tobytes())
+    digest.update(np.round(scan.affine, 4).tobytes())
+    return digest.hexdigest()
+
+
+def _about(card: ModelCard) -> dict[str, Any]:
+    """What a result says of a model."""
+    said: dict[str, Any] = {
+        name: card.training[name] for name in ("data", "limits") if name in card.training
+    }
+    return {
+        "name": card.name,
+        "description": card.description,
+        "licence": card.licence,
+        **said,
+        "files": card.files,
+    }
 
 
 def _brain_cm3(scan: Scan, found: Detections) -> float:

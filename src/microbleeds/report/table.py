@@ -22,6 +22,8 @@ _MEASURES = {
     "detector_probability": "detector_probability",
     "student_probability": "student_probability",
     "probability": "probability",
+    "region": "region",
+    "side": "side",
 }
 DETECTION_COLUMNS = ("index", "x", "y", "z", "i", "j", "k", *_MEASURES)
 CANDIDATE_COLUMNS = (*DETECTION_COLUMNS, "reason")
@@ -32,8 +34,8 @@ def write_detections(path: Path, table: Sequence[Candidate], affine: NDArray[np.
 
     `x y z`: centre in scanner mm (RAS+). `i j k`: the scan's voxel there, from 0, by the scan's
     `affine`. `equivalent_diameter_mm`: of the sphere of equal volume. `edge_distance_mm`: from
-    the centre to the brain's edge. `probability`: of steps 1 and 2 together. BIDS wants a `name`
-    for every index.
+    the centre to the brain's edge. `probability`: of steps 1 and 2 together. `region`, `side`: of
+    the Microbleed Anatomical Rating Scale. BIDS wants a `name` for every index.
     """
     rows = [
         _row(candidate, affine) | {"name": f"microbleed {candidate.index}"}
@@ -53,6 +55,14 @@ def read_candidates(path: Path) -> tuple[Candidate, ...]:
     return tuple(_candidate(row, path) for row in read_table(path, DETECTION_COLUMNS))
 
 
+def voxel_at(
+    xyz_mm: tuple[float, float, float], affine: NDArray[np.float64]
+) -> tuple[int, int, int]:
+    """The voxel, from 0, at a point in the scanner."""
+    i, j, k = np.rint(np.linalg.solve(affine, [*xyz_mm, 1.0])[:3]).astype(int).tolist()
+    return i, j, k
+
+
 def clean_up_table(
     source: Path, target: Path, student_threshold: float, settings: CleanUpSettings
 ) -> tuple[Candidate, ...]:
@@ -70,11 +80,10 @@ def clean_up_table(
 
 
 def _row(candidate: Candidate, affine: NDArray[np.float64]) -> dict[str, object]:
-    voxel = np.linalg.solve(affine, [*candidate.xyz_mm, 1.0])[:3]
     return {
         "index": candidate.index,
         **dict(zip("xyz", candidate.xyz_mm, strict=True)),
-        **dict(zip("ijk", np.rint(voxel).astype(int), strict=True)),
+        **dict(zip("ijk", voxel_at(candidate.xyz_mm, affine), strict=True)),
         **{column: getattr(candidate, name) for column, name in _MEASURES.items()},
         "reason": candidate.reason,
     }
@@ -96,5 +105,13 @@ def _candidate(row: dict[str, str], path: Path) -> Candidate:
         detector_probability=value("detector_probability"),
         student_probability=student,
         joint_probability=None if student is None else value("probability"),
-        reason="" if row.get("reason", MISSING) == MISSING else row["reason"],
+        reason=_text(row, "reason"),
+        region=_text(row, "region"),
+        side=_text(row, "side"),
     )
+
+
+def _text(row: dict[str, str], column: str) -> str:
+    """A cell, empty when it is missing."""
+    cell = row.get(column, MISSING)
+    return "" if cell == MISSING else cell

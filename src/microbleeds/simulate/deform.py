@@ -43,6 +43,16 @@ def deform(
 
     Returns labels on a 1 mm grid of `shape`, centred on the brain.
     """
+    source = source_places(anatomy, shape, ranges, rng)
+    labels: NDArray[np.int16] = ndimage.map_coordinates(anatomy.labels, source, order=0, cval=0)
+    labels = _shrink_cortex(labels, rng.uniform(0, ranges.atrophy))
+    return _cut_folia(labels, ranges, rng)
+
+
+def source_places(
+    anatomy: Anatomy, shape: tuple[int, int, int], ranges: AnatomyRanges, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Where in the anatomy each voxel of the deformed head comes from: (3, *shape), voxels."""
     brain = an.select(anatomy.labels, an.TISSUE)
     centre = np.array(ndimage.center_of_mass(brain[::4, ::4, ::4])) * 4
     matrix = rotation(np.deg2rad(rng.uniform(-1, 1, 3) * ranges.rotation_deg))
@@ -56,9 +66,7 @@ def deform(
     radius2 = np.einsum("axyz,axyz->xyz", source, source)
     source *= 1 - growth * np.exp(-radius2 / (2 * CENTRAL_MM**2))
     source += centre.astype(np.float32)[:, None, None, None]
-    labels: NDArray[np.int16] = ndimage.map_coordinates(anatomy.labels, source, order=0, cval=0)
-    labels = _shrink_cortex(labels, rng.uniform(0, ranges.atrophy))
-    return _cut_folia(labels, ranges, rng)
+    return np.asarray(source, np.float32)
 
 
 def rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -28,11 +28,15 @@ def simulate_head(
     The field of everything that does not bleed is computed once. Images with and without bleeds
     share everything else, so their difference is the truth.
     """
-    size = HEAD_MM if settings.whole_head else BRAIN_MM
-    labels = deform(anatomy, size, settings.anatomy, rng)
+    labels = deform(anatomy, field_of_view(settings), settings.anatomy, rng)
     maps = signal.tissue_maps(labels, protocol.field_t, protocol.tr_ms, protocol.flip_deg, rng)
     bleeds = lesions.place_bleeds(labels, settings.lesions, rng)
     grid = fine_grid(labels, protocol, settings.whole_head)
     tissue = bleed_free_tissue(labels, maps, grid, protocol, rng)
     echoes = record_echoes(tissue, bleeds, grid, protocol, "qsm" in contrasts)
     return scan_images(echoes, labels, bleeds, grid, protocol, contrasts, settings, rng)
+
+
+def field_of_view(settings: HeadSettings) -> tuple[int, int, int]:
+    """Size in mm of the anatomy grid."""
+    return HEAD_MM if settings.whole_head else BRAIN_MM

@@ -59,24 +59,28 @@ class LesionRanges:
 
 
 def place_bleeds(
-    labels: NDArray[np.int16], ranges: LesionRanges, rng: np.random.Generator
+    labels: NDArray[np.int16],
+    ranges: LesionRanges,
+    rng: np.random.Generator,
+    before: tuple[Bleed, ...] = (),
 ) -> tuple[Bleed, ...]:
     """Random bleeds at the places and sizes of real ones, none overlapping another.
 
-    labels: (X, Y, Z) 1 mm anatomy. Where there is too little room there are fewer than asked for.
+    labels: (X, Y, Z) 1 mm anatomy. before: bleeds there already, which come first in the result
+    and count neither way. Where there is too little room there are fewer than asked for.
     """
     candidates = [np.flatnonzero(an.select(labels, place)) for _, place in PLACES]
     shares = np.array(
         [share if len(c) else 0 for (share, _), c in zip(PLACES, candidates, strict=True)]
     )
     if shares.sum() == 0:
-        return ()
+        return before
     shares = shares * rng.lognormal(0, ranges.predominance, len(shares))
     cluster_chance = rng.uniform(0, 2 * ranges.cluster_chance)
-    bleeds: list[Bleed] = []
+    bleeds = list(before)
     wanted = int(rng.integers(ranges.count[0], ranges.count[1] + 1))
     for _ in range(4 * wanted):
-        if len(bleeds) >= wanted:
+        if len(bleeds) >= len(before) + wanted:
             break
         if bleeds and rng.random() < cluster_chance:
             centre = bleeds[-1].centre + rng.normal(0, 2.8, 3)

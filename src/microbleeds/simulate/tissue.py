@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from scipy import ndimage
 from microbleeds.simulate import anatomy as an
 from microbleeds.simulate import lesions, scanner, signal, susceptibility, vasculature
 from microbleeds.simulate.deform import rotation, stretch
+from microbleeds.simulate.pose import Pose
 from microbleeds.simulate.scanner import Protocol
 from microbleeds.simulate.vessels import Tubes, draw
 
@@ -24,7 +25,7 @@ class FineGrid:
 
     spacing: of the cells, (3,) mm. origin: centre of the first cell on the anatomy grid, (3,) mm.
     profile: excitation of the cells across one slice, (slab,). rotation: (3, 3) from these axes
-    to the scanner's.
+    to the scanner's. pose: how the head was moved on its anatomy grid before it was scanned.
     """
 
     shape: tuple[int, int, int]
@@ -32,6 +33,7 @@ class FineGrid:
     origin: NDArray[np.float64]
     profile: NDArray[np.float32]
     rotation: NDArray[np.float64]
+    pose: Pose = field(default_factory=Pose)
 
     @property
     def slab(self) -> int:
@@ -46,6 +48,7 @@ class FineGrid:
 
     def from_anatomy(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """A 1 mm map on the fine grid, linear."""
+        image = self.pose.image(image, order=3)
         for axis in (2, 1, 0):
             place = self.origin[axis] + self.spacing[axis] * np.arange(self.shape[axis])
             image = stretch(image, place.astype(np.float32), axis)
@@ -56,13 +59,18 @@ class FineGrid:
         averaged: NDArray[Any] = cells.reshape(*cells.shape[:2], -1, self.slab) @ self.profile
         return averaged
 
-    def draw(self, tubes: Tubes) -> NDArray[np.float32]:
-        """Volume fraction of the tubes in each cell."""
-        return draw(tubes, self.origin, self.spacing, self.shape)
+    def draw(self, tubes: Tubes, anatomy: tuple[int, ...]) -> NDArray[np.float32]:
+        """Volume fraction of the tubes in each cell. anatomy: shape of the 1 mm grid."""
+        return draw(self.pose.tubes(tubes, anatomy), self.origin, self.spacing, self.shape)
 
 
-def fine_grid(labels: NDArray[np.int16], protocol: Protocol, whole_head: bool) -> FineGrid:
-    """Cells no larger than about half a millimetre, a whole number of them across each slice."""
+def fine_grid(
+    labels: NDArray[np.int16], protocol: Protocol, whole_head: bool, pose: Pose | None = None
+) -> FineGrid:
+    """Cells no larger than about half a millimetre, a whole number of them across each slice.
+
+    labels: the head as it lies, moved by `pose`.
+    """
     inside = labels > 0 if whole_head else an.select(labels, an.TISSUE)
     box = ndimage.find_objects(inside.astype(np.uint8))[0]
     low = np.array([s.start - MARGIN_MM for s in box], float)
@@ -77,7 +85,9 @@ def fine_grid(labels: NDArray[np.int16], protocol: Protocol, whole_head: bool) -
         int(np.ceil(cells[2] / slab)) * slab,
     )
     tilt = rotation(np.deg2rad([*protocol.tilt_deg, 0.0]))
-    return FineGrid(shape, spacing, low, scanner.slice_weights(slab, protocol.gap), tilt)
+    return FineGrid(
+        shape, spacing, low, scanner.slice_weights(slab, protocol.gap), tilt, pose or Pose()
+    )
 
 
 @dataclass
@@ -103,23 +113,26 @@ def bleed_free_tissue(
 ) -> Tissue:
     """Textured tissue with veins, arteries and perivascular spaces, and the field of it all.
 
-    labels, maps: on the 1 mm grid. Partial volume is a blur of 0.45 mm and the grid's cells.
+    labels, maps: on the 1 mm grid, before `grid.pose`. Partial volume is a blur of 0.45 mm and the
+    grid's cells.
     """
     amplitude, decay, chi = textured(maps, protocol.field_t, rng)
     if rng.random() < 0.08:
         chi += lesions.siderosis(labels, rng)
     amplitude, decay, local = (grid.from_anatomy(m) for m in (amplitude, decay, chi))
-    venous = grid.draw(vasculature.veins(labels, rng))
+    venous = grid.draw(vasculature.veins(labels, rng), labels.shape)
     local += venous * np.float32(rng.uniform(0.3, 0.6))
     decay += venous * np.float32(15 * protocol.field_t / 3)
-    fluid = grid.draw(vasculature.perivascular_spaces(labels, rng))
+    fluid = grid.draw(vasculature.perivascular_spaces(labels, rng), labels.shape)
     wet = signal.steady_state(1.0, 4200, protocol.tr_ms, protocol.flip_deg)
     amplitude += fluid * (np.float32(wet) - amplitude)
-    flow = grid.draw(vasculature.arteries(labels, rng))
+    flow = grid.draw(vasculature.arteries(labels, rng), labels.shape)
     # Blood that flows fast is mostly dark; where it enters the slab fresh, bright.
     amplitude *= 1 + flow * np.float32(rng.uniform(-1.0, -0.6) if rng.random() < 0.75 else 0.4)
     local_field = susceptibility.field_shift(local, grid.spacing, grid.b0)
-    outer_field = grid.from_anatomy(_outer_field(labels, maps.outer, grid.b0))
+    outer_field = grid.from_anatomy(
+        _outer_field(labels, maps.outer, grid.pose.rotation.T @ grid.b0)
+    )
     return Tissue(amplitude, decay, local_field, outer_field)
 
 

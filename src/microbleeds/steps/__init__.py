@@ -22,6 +22,8 @@ class Candidate:
     student_probability: float | None = None
     joint_probability: float | None = None  # of both, as the model weighs them
     reason: str = ""  # why it was dropped; empty while it is kept
+    region: str = ""  # where it lies, of report.atlas.REGIONS; empty: not known
+    side: str = ""  # "left" or "right"; empty: not known
 
     @property
     def kept(self) -> bool:

@@ -135,7 +135,7 @@ def log_odds(probability: NDArray[Any]) -> NDArray[np.float64]:
 def drop_improbable(table: Sequence[Candidate], threshold: float) -> tuple[Candidate, ...]:
     """The table with a reason for every candidate that step 2 rated below `threshold`."""
     return tuple(
-        replace(row, reason=f"step 2: probability {row.joint_probability:.3f} < {threshold:g}")
+        replace(row, reason=f"step 2: probability {row.joint_probability:.3f} < {threshold:.3g}")
         if row.kept and row.joint_probability is not None and row.joint_probability < threshold
         else row
         for row in table

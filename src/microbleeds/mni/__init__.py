@@ -1,0 +1,1 @@
+"""Where a scan lies in MNI space: atlas of regions, template, registration."""

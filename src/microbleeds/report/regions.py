@@ -1,0 +1,103 @@
+"""Where the candidates lie: their regions and sides, and what follows from them.
+
+Regions, and definite and possible microbleeds apart, as in the Microbleed Anatomical Rating Scale
+(MARS; Gregoire et al., Neurology 73:1759, 2009: Methods, and the rating form).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from microbleeds.mni.atlas import GROUPS, REGIONS, group_of, load_atlas
+from microbleeds.mni.register import Registration, register_to_mni
+from microbleeds.models.card import Thresholds
+from microbleeds.pipeline import Detections
+from microbleeds.report.files import write_table
+from microbleeds.scan import Scan
+from microbleeds.steps import Candidate
+
+SIDES = ("left", "right")
+MARS_COLUMNS = ("group", "region", "side", "definite", "possible")
+
+
+def name_regions(scan: Scan, found: Detections) -> Detections:
+    """The detections of a scan with the region and side of every candidate.
+
+    Without a trustworthy registration no candidate gets any; `registration.problem` says why.
+    """
+    start = time.perf_counter()
+    registration = register_to_mni(scan, found.brain, found.settings.threads)
+    table = found.table
+    if not registration.problem:
+        places = [region_at(row.xyz_mm, registration) for row in table]
+        table = tuple(
+            replace(row, region=region, side=side)
+            for row, (region, side) in zip(table, places, strict=True)
+        )
+    seconds = found.seconds | {"regions": round(time.perf_counter() - start, 3)}
+    return replace(found, table=table, registration=registration, seconds=seconds)
+
+
+def region_at(xyz_mm: ArrayLike, registration: Registration) -> tuple[str, str]:
+    """Region and side of a place in scanner mm; both empty where the atlas ends."""
+    atlas = load_atlas()
+    place = registration.to_mni(xyz_mm)
+    voxel = np.rint(np.linalg.solve(atlas.affine, [*place, 1.0])[:3]).astype(int)
+    if np.any(voxel < 0) or np.any(voxel >= atlas.values.shape):
+        return "", ""
+    number = int(atlas.values[tuple(voxel)])
+    return (REGIONS[number - 1], SIDES[int(place[0] > 0)]) if number else ("", "")
+
+
+def distribution(microbleeds: Sequence[Candidate]) -> str:
+    """How the microbleeds are spread over the brain; "not known" where a region is missing.
+
+    Strictly lobar, strictly deep and mixed as in Blanc et al., Frontiers in Neurology 10:1126
+    (2019), Methods. Writers differ in where the brainstem and the cerebellum belong; here they
+    are named and change none of the three.
+    """
+    groups = {group_of(row.region) for row in microbleeds}
+    if "" in groups:
+        return "not known"
+    cerebral = {
+        frozenset(): "",
+        frozenset({"lobar"}): "strictly lobar",
+        frozenset({"deep"}): "strictly deep",
+        frozenset({"deep", "lobar"}): "mixed",
+    }[frozenset(groups - {"infratentorial"})]
+    if "infratentorial" not in groups:
+        return cerebral or "none"
+    return f"{cerebral}, and infratentorial" if cerebral else "infratentorial only"
+
+
+def write_mars(path: Path, microbleeds: Sequence[Candidate], definite: Thresholds) -> None:
+    """The counts in the rows of MARS: every region on either side; last, those without a region.
+
+    The scale calls a microbleed definite or possible by its look. Here a definite one reaches the
+    thresholds `definite`, those of the operating point "precise"; the others are possible.
+    """
+    rows = [
+        {"group": group, "region": region, "side": side}
+        for group, regions in GROUPS.items()
+        for region in regions
+        for side in SIDES
+    ]
+    rows.append({"group": "", "region": "", "side": ""})
+    for row in rows:
+        here = [m for m in microbleeds if (m.region, m.side) == (row["region"], row["side"])]
+        sure = sum(_reaches(bleed, definite) for bleed in here)
+        row |= {"definite": str(sure), "possible": str(len(here) - sure)}
+    write_table(path, rows, MARS_COLUMNS)
+
+
+def _reaches(bleed: Candidate, thresholds: Thresholds) -> bool:
+    return (
+        bleed.detector_probability >= thresholds.detector
+        and bleed.probability >= thresholds.student
+    )

@@ -1,0 +1,1 @@
+"""More than one scan: two visits of a patient compared."""

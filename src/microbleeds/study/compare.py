@@ -1,0 +1,173 @@
+"""From two paths to a written comparison: what the command `compare` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microbleeds.errors import UserError
+from microbleeds.models.zoo import DEFAULT_MODEL, Models, load_models
+from microbleeds.pipeline import Stopwatch
+from microbleeds.report.bids import output_paths, source_name
+from microbleeds.run import ContrastChoice, detect_files
+from microbleeds.settings import MEMORY_GB, OperatingPoint, Settings
+from microbleeds.study.check import check_registration, check_visits
+from microbleeds.study.longitudinal import Change, Findings, Rules, compare_visits
+from microbleeds.study.registration import Registration, moved, register
+from microbleeds.study.trace import SLACK_MM, covered, darkness
+from microbleeds.study.visit import (
+    Visit,
+    disagreement,
+    find_record,
+    read_record,
+    read_visit,
+    source_of,
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two visits, how they lie to each other, and what became of each microbleed."""
+
+    baseline: Visit
+    follow_up: Visit
+    registration: Registration
+    changes: tuple[Change, ...]
+    rules: Rules
+    warnings: tuple[str, ...]
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class ComparisonPaths:
+    """The files of one comparison."""
+
+    table: Path
+    page: Path
+    record: Path
+
+
+def compare_files(
+    baseline: Path,
+    follow_up: Path,
+    out: Path,
+    contrast: ContrastChoice = "auto",
+    model: str = DEFAULT_MODEL,
+    point: OperatingPoint = "sensitive",
+    threads: int = 0,
+    memory_gb: float = MEMORY_GB,
+    overwrite: bool = False,
+    on_step: Callable[[str], None] = lambda step: None,
+) -> tuple[Comparison, ComparisonPaths]:
+    """Compare two scans, or results of detect, and write table, page and record to `out`.
+
+    Results are used when networks and settings agree, at any operating point: thresholds are
+    applied anew. Else their scan is detected anew, into `out/baseline` or `out/follow-up`. The
+    sensitive point is right here, since what is falsely seen is mostly seen at both visits. Raises
+    UserError when one visit cannot be used, both are the same image, they are not of one head, or
+    `out` holds a comparison already.
+    """
+    paths = ComparisonPaths(out / "visits.tsv", out / "visits.html", out / "visits.json")
+    existing = [p for p in (paths.table, paths.page, paths.record) if p.exists()]
+    if existing and not overwrite:
+        raise UserError(f"{existing[0]} exists already; choose another folder or give --overwrite.")
+    from microbleeds.study.results import write_comparison
+
+    models = load_models(model, threads, memory_gb)
+    settings = models.card.settings(point, threads)
+    clock = Stopwatch(on_step)
+    detected = partial(
+        _visit, models=models, settings=settings, contrast=contrast, point=point,
+        threads=threads, memory_gb=memory_gb, overwrite=overwrite, on_step=on_step,
+    )  # fmt: skip
+    with clock("baseline"):
+        first, said = detected(baseline, out / "baseline")
+    with clock("follow-up"):
+        second, also = detected(follow_up, out / "follow-up")
+    found = compare(first, second, clock, threads, notes=[*said, *also])
+    on_step("writing")
+    write_comparison(found, models, settings, paths)
+    return found, paths
+
+
+def compare(
+    baseline: Visit,
+    follow_up: Visit,
+    clock: Stopwatch | None = None,
+    threads: int = 0,
+    rules: Rules | None = None,
+    notes: list[str] | None = None,
+) -> Comparison:
+    """Register two visits and match their microbleeds. Raises UserError as `compare_files`."""
+    rules, clock = rules or Rules(), clock or Stopwatch(lambda step: None)
+    notes = [*(notes or []), *check_visits(baseline, follow_up)]
+    with clock("registration"):
+        found = register(baseline.scan, baseline.brain, follow_up.scan, follow_up.brain, threads)
+    notes += check_registration(found, baseline.scan.name, follow_up.scan.name)
+    with clock("matching"):
+        changes = follow(baseline, follow_up, found, rules)
+    return Comparison(baseline, follow_up, found, changes, rules, tuple(notes), dict(clock.seconds))
+
+
+def follow(
+    baseline: Visit, follow_up: Visit, found: Registration, rules: Rules
+) -> tuple[Change, ...]:
+    """What became of each microbleed of two registered visits."""
+    return compare_visits(
+        _findings(baseline, follow_up, found.matrix, rules),
+        _findings(follow_up, baseline, np.linalg.inv(found.matrix), rules),
+        rules,
+    )
+
+
+def _findings(visit: Visit, other: Visit, matrix: NDArray[Any], rules: Rules) -> Findings:
+    """A visit's candidates as the other visit sees them; matrix: (4, 4) to the other's mm.
+
+    Only reported microbleeds are looked up in the other image.
+    """
+    places = np.array([row.xyz_mm for row in visit.table]).reshape(-1, 3)
+    there = moved(matrix, places)
+    kept = np.array([row.kept for row in visit.table], bool)
+    sizes = np.array([row.diameter_mm for row in visit.table])
+    traces = np.zeros(len(places))
+    here = darkness(visit.scan, visit.brain, places[kept], sizes[kept])
+    seen = darkness(other.scan, other.brain, there[kept], sizes[kept], SLACK_MM)
+    traces[kept] = np.nan_to_num(seen / np.maximum(here, 1e-6))
+    inside = covered(other.scan, other.brain, there, rules.outside_mm)
+    return Findings(visit.table, there, inside, traces)
+
+
+def _visit(
+    source: Path,
+    folder: Path,
+    models: Models,
+    settings: Settings,
+    contrast: ContrastChoice,
+    point: OperatingPoint,
+    threads: int,
+    memory_gb: float,
+    overwrite: bool,
+    on_step: Callable[[str], None],
+) -> tuple[Visit, list[str]]:
+    """A visit from its results, or detected now; and what to say of that."""
+    record, notes = find_record(source), []
+    if record is not None:
+        content = read_record(record)
+        why = disagreement(content, models, settings)
+        if not why:
+            return read_visit(record, settings), []
+        notes = [f"{record.name} was not used, since {why}; the scan was detected anew"]
+        source, contrast = source_of(record, content), content["contrast"]
+    (outcome,) = detect_files(
+        [source], folder, contrast, None, str(models.folder), point, threads, memory_gb, overwrite,
+        on_step=lambda _, step: on_step(f"{source.name}: {step}"),
+    )  # fmt: skip
+    if outcome.error:
+        raise UserError(outcome.error)
+    return read_visit(output_paths(source_name(source), folder).report, settings), notes

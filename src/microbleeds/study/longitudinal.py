@@ -1,0 +1,190 @@
+"""What became of each microbleed between two visits: pure functions on two tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
+
+from microbleeds.steps import Candidate
+
+Status = Literal["persisting", "new", "gone", "not covered"]
+Aria = Literal["none", "mild", "moderate", "severe"]
+_CLASSES: tuple[tuple[int, Aria], ...] = ((10, "severe"), (5, "moderate"), (1, "mild"))
+
+
+@dataclass(frozen=True)
+class Rules:
+    """When two findings are one, and when one that is missing was there all the same.
+
+    match_mm: farthest apart after registration. second_look: probability from which a candidate
+    that was dropped is still a trace of a microbleed. trace: share of the darkness here that the
+    same place has at the other visit, from which something is there. outside_mm: how far outside
+    the other brain mask a place may lie before it is called not covered.
+    """
+
+    match_mm: float = 4.0
+    second_look: float = 0.03
+    trace: float = 0.58
+    outside_mm: float = 2.0
+
+
+@dataclass(frozen=True)
+class Findings:
+    """One visit as the other sees it, all of its candidates in order.
+
+    places: (N, 3), registered, mm of the other scan. covered: (N,), whether the other scan and its
+    brain hold them. traces: (N,), darkness of the other scan there, as a share of that here.
+    """
+
+    table: Sequence[Candidate]
+    places: NDArray[np.float64]
+    covered: NDArray[np.bool_]
+    traces: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One microbleed through both visits.
+
+    number: in the comparison, from 1. baseline, follow_up: its candidates, None where there is
+    none. distance_mm: between them after registration. note: why, in words.
+    """
+
+    number: int
+    status: Status
+    baseline: Candidate | None
+    follow_up: Candidate | None
+    distance_mm: float | None = None
+    note: str = ""
+
+
+def compare_visits(
+    baseline: Findings, follow_up: Findings, rules: Rules | None = None
+) -> tuple[Change, ...]:
+    """Every microbleed reported at either visit, new ones first, then gone, persisting, unseen.
+
+    Microbleeds are matched with each other first. Each that stays alone gets a second look at the
+    other visit: a candidate that was dropped there (but not matched yet), then the image itself.
+    """
+    rules = rules or Rules()
+    ours, theirs = _kept(baseline), _kept(follow_up)
+    pairs = match(baseline, follow_up, ours, theirs, rules.match_mm)
+    changes = [_persisting(baseline, follow_up, pair, "") for pair in pairs]
+    alone = [i for i in ours if i not in {i for i, _, _ in pairs}]
+    fresh = [j for j in theirs if j not in {j for _, j, _ in pairs}]
+    traces = match(baseline, follow_up, alone, _nearly(follow_up, rules), rules.match_mm)
+    changes += [
+        _persisting(baseline, follow_up, pair, _below("follow-up", follow_up.table[pair[1]]))
+        for pair in traces
+    ]
+    alone = [i for i in alone if i not in {i for i, _, _ in traces}]
+    traces = match(baseline, follow_up, _nearly(baseline, rules), fresh, rules.match_mm)
+    changes += [
+        _persisting(baseline, follow_up, pair, _below("baseline", baseline.table[pair[0]]))
+        for pair in traces
+    ]
+    fresh = [j for j in fresh if j not in {j for _, j, _ in traces}]
+    changes += [_alone(baseline, i, "baseline", rules) for i in alone]
+    changes += [_alone(follow_up, j, "follow-up", rules) for j in fresh]
+    return _numbered(changes)
+
+
+def match(
+    baseline: Findings, follow_up: Findings, ours: list[int], theirs: list[int], limit_mm: float
+) -> list[tuple[int, int, float]]:
+    """One-to-one pairs (row of the baseline, row of the follow-up, mm), no farther than the limit.
+
+    As many pairs as can be, and of those the least sum of distances: the assignment problem (Kuhn,
+    Naval Research Logistics 2:83, 1955), solved by SciPy.
+    """
+    if not ours or not theirs:
+        return []
+    there = np.array([follow_up.table[j].xyz_mm for j in theirs])
+    distances = cdist(baseline.places[ours], there)
+    allowed = distances <= limit_mm
+    # a pair too many is dearer than any set of allowed ones
+    cost = np.where(allowed, distances, 1 + limit_mm * (len(ours) + len(theirs)))
+    return [
+        (ours[i], theirs[j], float(distances[i, j]))
+        for i, j in zip(*linear_sum_assignment(cost), strict=True)
+        if allowed[i, j]
+    ]
+
+
+def counts(changes: Sequence[Change]) -> dict[Status, int]:
+    """How many microbleeds of each fate."""
+    names: tuple[Status, ...] = ("persisting", "new", "gone", "not covered")
+    return {name: sum(change.status == name for change in changes) for name in names}
+
+
+def aria_h(new: int) -> Aria:
+    """Class of so many new microbleeds: mild 1-4, moderate 5-9, severe 10 or more.
+
+    Source: severity of ARIA-H, microhaemorrhages since treatment began (Cogswell et al., AJNR Am J
+    Neuroradiol 43:E19, 2022, table of radiographic severity; the same classes stand in the
+    prescribing information of lecanemab and donanemab). Siderosis, the other half of that scale,
+    is not looked for, and the classes are meant for patients under such a treatment.
+    """
+    return next((name for least, name in _CLASSES if new >= least), "none")
+
+
+def _kept(findings: Findings) -> list[int]:
+    return [row for row, candidate in enumerate(findings.table) if candidate.kept]
+
+
+def _nearly(findings: Findings, rules: Rules) -> list[int]:
+    """Rows of candidates that were dropped but are a trace of something."""
+    return [
+        row
+        for row, candidate in enumerate(findings.table)
+        if not candidate.kept and candidate.probability >= rules.second_look
+    ]
+
+
+def _persisting(
+    baseline: Findings, follow_up: Findings, pair: tuple[int, int, float], note: str
+) -> Change:
+    i, j, distance = pair
+    return Change(0, "persisting", baseline.table[i], follow_up.table[j], distance, note)
+
+
+def _below(visit: str, candidate: Candidate) -> str:
+    return (
+        f"not reported at {visit}, but a candidate there "
+        f"(probability {candidate.probability:.2f}; {candidate.reason})"
+    )
+
+
+def _alone(findings: Findings, row: int, visit: str, rules: Rules) -> Change:
+    """A microbleed without any candidate at the other visit."""
+    candidate, trace = findings.table[row], float(findings.traces[row])
+    at_baseline = visit == "baseline"
+    other = "follow-up" if at_baseline else "baseline"
+    status: Status = "gone" if at_baseline else "new"
+    note = f"{max(trace, 0):.0%} as dark at {other}"
+    if not findings.covered[row]:
+        status, note = "not covered", f"outside the brain or the field of view of the {other}"
+    elif trace >= rules.trace:
+        status, note = "persisting", f"not reported at {other}, but {note}"
+    ours, theirs = (candidate, None) if at_baseline else (None, candidate)
+    return Change(0, status, ours, theirs, None, note)
+
+
+def _numbered(changes: list[Change]) -> tuple[Change, ...]:
+    """New ones first, each kind by probability."""
+    order: tuple[Status, ...] = ("new", "gone", "persisting", "not covered")
+
+    def key(change: Change) -> tuple[int, float]:
+        seen = [row.probability for row in (change.baseline, change.follow_up) if row]
+        return order.index(change.status), -max(seen)
+
+    return tuple(
+        Change(number, c.status, c.baseline, c.follow_up, c.distance_mm, c.note)
+        for number, c in enumerate(sorted(changes, key=key), start=1)
+    )

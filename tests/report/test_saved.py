@@ -1,0 +1,90 @@
+"""Results read back: whole, of one piece, and of the scan they name."""
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from microbleeds.errors import UserError
+from microbleeds.report.saved import find_records, read_result
+from microbleeds.report.table import write_candidates
+from microbleeds.scan import write_nifti
+
+from .conftest import AFFINE, KEPT, ROWS, TRAITS
+
+
+def test_what_was_written_comes_back(saved, head, brain):
+    result = read_result(saved.report)
+    assert result.candidates == ROWS and result.microbleeds == ROWS[:2]
+    np.testing.assert_array_equal(result.scan.voxels, head.voxels)
+    np.testing.assert_array_equal(result.brain, brain)
+    assert result.traits == TRAITS and result.regions == {}
+    assert result.record["confidence"]["expected"] == pytest.approx(1.6)
+
+
+def test_region_and_side_where_the_table_has_them(saved):
+    lines = saved.table.read_text().splitlines()
+    columns = ("region\tside", "frontal\tright", "n/a\tn/a")
+    saved.table.write_text("\n".join(map("\t".join, zip(lines, columns, strict=True))) + "\n")
+    assert read_result(saved.report).regions == {1: "right frontal"}
+
+
+def test_a_scan_that_is_gone_or_moved(saved, tmp_path):
+    source = tmp_path / "sub-01_T2starw.nii.gz"
+    moved = source.rename(tmp_path / "moved.nii.gz")
+    with pytest.raises(UserError, match=r"sub-01_T2starw.nii.gz.*not there any more.*--scan"):
+        read_result(saved.report)
+    assert read_result(saved.report, moved).scan.name == "moved"
+
+
+def test_another_scan_is_not_drawn_instead(saved, head, tmp_path):
+    other = tmp_path / "other.nii.gz"
+    write_nifti(other, head.voxels + 1, head.affine)
+    with pytest.raises(UserError, match="is not the scan"):
+        read_result(saved.report, other)
+    shifted = head.affine.copy()
+    shifted[0, 3] += 1
+    write_nifti(other, head.voxels, shifted)
+    with pytest.raises(UserError, match="is not the scan"):
+        read_result(saved.report, other)
+
+
+@pytest.mark.parametrize("name", ["table", "candidates", "brain"])
+def test_a_missing_file_is_named(saved, name):
+    path = getattr(saved, name)
+    path.unlink()
+    with pytest.raises(UserError, match=f"{re.escape(path.name)} is missing.*detect again"):
+        read_result(saved.report)
+
+
+def test_files_that_contradict_each_other(saved):
+    write_candidates(saved.candidates, [KEPT, *(replace(r, reason="x") for r in ROWS[1:])], AFFINE)
+    with pytest.raises(UserError, match="do not name the same microbleeds"):
+        read_result(saved.report)
+
+
+def test_records_that_are_none(saved):
+    record = json.loads(saved.report.read_text())
+    del record["confidence"]
+    saved.report.write_text(json.dumps(record))
+    with pytest.raises(UserError, match=r"version 0.1.0 and says nothing of 'confidence'"):
+        read_result(saved.report)
+    saved.report.write_text("[1]")
+    with pytest.raises(UserError, match="no record of results"):
+        read_result(saved.report)
+    saved.report.write_text("{")
+    with pytest.raises(UserError, match="cannot be read as JSON"):
+        read_result(saved.report)
+
+
+def test_finding_records(saved, tmp_path):
+    assert find_records(tmp_path) == find_records(saved.report) == (saved.report,)
+    with pytest.raises(UserError, match="no record of results"):
+        find_records(saved.table)
+    with pytest.raises(UserError, match="There is no folder"):
+        find_records(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="holds no results"):
+        find_records(tmp_path / "empty")

@@ -1,0 +1,224 @@
+"""The command `compare`: results of detect in, table, page and record out; bad input."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from microbleeds.cli import main
+from microbleeds.models.zoo import load_models
+from microbleeds.pipeline import Detections
+from microbleeds.report.bids import output_paths
+from microbleeds.report.results import write_results
+from microbleeds.scan import Scan, write_nifti
+from microbleeds.simulate.deform import rotation
+from microbleeds.steps import Candidate
+from microbleeds.study.check import check_visits
+from microbleeds.study.visit import Visit, disagreement
+
+POSE = np.eye(4)
+POSE[:3, :3] = rotation(np.deg2rad([3.0, -4.0, 6.0]))
+POSE[:3, 3] = (4.0, -3.0, 5.0)
+OLD, OLD_FAINT = (10.0, 20.0, 5.0), (-25.0, 5.0, 12.0)
+NEW, GONE = (-12.0, -30.0, 0.0), (20.0, -20.0, 20.0)
+
+
+def run(*words):
+    argv, sys.argv = sys.argv, ["microbleeds", *map(str, words)]
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    finally:
+        sys.argv = argv
+    return 0
+
+
+@pytest.fixture(scope="module")
+def models():
+    return load_models()
+
+
+def write_visit(folder, models, scan, brain, rows):
+    """A scan and results as detect writes them; rows: (place, probability, reason)."""
+    folder.mkdir(parents=True)
+    source = folder / f"{scan.name}.nii.gz"
+    write_nifti(source, scan.voxels, scan.affine)
+    table = tuple(
+        Candidate(i, tuple(map(float, place)), 30.0, 3.9, 0.2, 12.0, 0.6, chance, chance, reason)
+        for i, (place, chance, reason) in enumerate(rows, start=1)
+    )
+    labels = np.zeros(brain.shape, np.int32)
+    found = Detections(labels, table, brain, 0.9, models.card.settings(), {"step 1": 1.0})
+    write_results(scan, source, found, models, output_paths(scan.name, folder / "results"))
+    return folder / "results"
+
+
+def there(place):
+    return POSE[:3, :3] @ place + POSE[:3, 3]
+
+
+@pytest.fixture(scope="module")
+def visits(head, models, tmp_path_factory):
+    """A pair with one of each: old, faint at baseline, new, gone."""
+    folder = tmp_path_factory.mktemp("visits")
+    before = head.scan(np.eye(4), (OLD, OLD_FAINT, GONE), name="sub-01_ses-1_T2starw")
+    after = head.scan(
+        POSE, (OLD, OLD_FAINT, NEW), voxel=(1.4, 1.4, 4.0), name="sub-01_ses-2_T2starw"
+    )
+    dropped = "step 2: probability 0.040 < 0.127"
+    first = write_visit(
+        folder / "1", models, *before, [(OLD, 0.9, ""), (GONE, 0.8, ""), (OLD_FAINT, 0.04, dropped)]
+    )
+    second = write_visit(
+        folder / "2", models, *after,
+        [(there(OLD) + 0.5, 0.9, ""), (there(OLD_FAINT), 0.5, ""), (there(NEW), 0.7, "")],
+    )  # fmt: skip
+    return first, second
+
+
+@pytest.fixture(scope="module")
+def out(visits, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compared")
+    assert run("compare", *visits, "-o", folder) == 0
+    return folder
+
+
+def test_the_table_says_what_became_of_each(out):
+    with (out / "visits.tsv").open() as stream:
+        rows = list(csv.DictReader(stream, delimiter="\t"))
+    assert [row["status"] for row in rows] == ["new", "gone", "persisting", "persisting"]
+    new, gone, old, faint = rows
+    place = [float(new[f"follow_up_{axis}"]) for axis in "xyz"]
+    assert place == pytest.approx(there(NEW), abs=0.01) and new["baseline_x"] == "n/a"
+    assert gone["follow_up_index"] == "n/a" and float(old["distance_mm"]) < 1.5
+    assert "0.04" in faint["note"]
+
+
+def test_the_record_says_what_the_comparison_depends_on(out, models):
+    record = json.loads((out / "visits.json").read_text())
+    assert (record["new"], record["gone"], record["persisting"]) == (1, 1, 2)
+    assert record["aria_h_class_of_new"] == "mild"
+    quality = record["registration"]
+    assert quality["brain_overlap_dice"] > 0.95 and quality["detail_correlation"] > 0.6
+    assert np.array(quality["baseline_mm_to_follow_up_mm"]) == pytest.approx(POSE, abs=0.7)
+    assert record["model"]["files"] == models.card.files and record["version"]
+    assert record["seconds"]["registration"] > 0 and record["rules"]["match_mm"] > 0
+    assert not (out / "baseline").exists()  # results were used as they are
+
+
+def test_the_page_is_whole_and_loads_nothing(out):
+    text = (out / "visits.html").read_text()
+    HTMLParser().feed(text)
+    assert text.count('src="data:image/png;base64,') == 4
+    assert not re.search(r"(src|href)=\"(?!data:|#)", text)
+    assert "not a medical device" in text and "mild" in text
+
+
+def test_nothing_is_overwritten_unless_asked(visits, out, capsys):
+    assert run("compare", *visits, "-o", out) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+def refuse(words, folder, capsys):
+    """The sentence with which the command ends; nothing is written."""
+    assert run("compare", *words, "-o", folder / "out") == 2
+    said = capsys.readouterr().err
+    assert "Traceback" not in said and 20 < len(said) < 700
+    assert not (folder / "out" / "visits.json").exists()
+    return said
+
+
+def test_the_same_image_twice_is_refused(visits, tmp_path, capsys):
+    assert "same image" in refuse((visits[0], visits[0]), tmp_path, capsys)
+
+
+def test_another_person_is_refused(visits, other_head, models, tmp_path, capsys):
+    stranger = write_visit(
+        tmp_path / "3", models, *other_head.scan(POSE, name="sub-02_T2starw"), [(OLD, 0.9, "")]
+    )
+    assert "do not show the same brain" in refuse((visits[0], stranger), tmp_path, capsys)
+
+
+def test_a_map_against_a_magnitude_is_refused(visits, head, models, tmp_path, capsys):
+    scan, brain = head.scan(POSE, name="sub-01_Chimap")
+    voxels = np.where(brain, scan.voxels - scan.voxels[brain].mean(), 0).astype(np.float32)
+    scan = replace(scan, voxels=voxels, contrast="qsm")
+    qsm = write_visit(tmp_path / "3", models, scan, brain, [(OLD, 0.9, "")])
+    assert "QSM" in refuse((visits[0], qsm), tmp_path, capsys)
+
+
+def test_parts_of_the_head_without_anything_in_common_are_refused(head, models, tmp_path, capsys):
+    pieces = [
+        write_visit(
+            tmp_path / name, models, *head.scan(np.eye(4), cover=cover, name=f"sub-{name}"), []
+        )
+        for name, cover in (("low", (0.1, 0.4)), ("high", (0.65, 0.95)))
+    ]
+    refuse(pieces, tmp_path, capsys)
+
+
+def test_swi_against_t2star_and_other_slices_are_warned_of(head):
+    one, two = (
+        Visit(*head.scan(pose, voxel=(2.0, 2.0, thick)), (), Path("x"), {})
+        for pose, thick in ((np.eye(4), 2.5), (POSE, 5.0))
+    )
+    assert "5.0 mm" in " ".join(check_visits(one, two))
+    swi = replace(two, scan=replace(two.scan, contrast="swi"))
+    assert "unequally" in " ".join(check_visits(one, swi))
+    assert check_visits(two, replace(two, scan=replace(two.scan, voxels=two.scan.voxels + 1))) == []
+
+
+def test_results_that_are_none_or_too_many_are_refused(visits, tmp_path, capsys):
+    both = visits[0].parent.parent
+    assert "results of 2 scans" in refuse((both, visits[1]), tmp_path, capsys)
+    bad = tmp_path / "bad_cmb.json"
+    bad.write_text("{}")
+    assert "no record of detect" in refuse((bad, visits[1]), tmp_path, capsys)
+    bad.write_text("{")
+    assert "no readable JSON" in refuse((bad, visits[1]), tmp_path, capsys)
+    assert "no file" in refuse((tmp_path / "none.nii.gz", visits[1]), tmp_path, capsys)
+
+
+def test_a_scan_that_is_gone_is_named(head, models, visits, tmp_path, capsys):
+    folder = write_visit(tmp_path / "3", models, *head.scan(POSE, name="sub-01_ses-3"), [])
+    (tmp_path / "3" / "sub-01_ses-3.nii.gz").unlink()
+    assert "not there any more" in refuse((visits[0], folder), tmp_path, capsys)
+
+
+def test_a_scan_is_detected_and_compared_with_results(simulated, models, tmp_path):
+    """With a copy of it, moved and noisy, in which every microbleed it has was seen."""
+    source = nib.load(simulated / "sub-01_T2starw.nii.gz")
+    voxels = np.asarray(source.dataobj, np.float32)
+    noise = np.random.default_rng(0).normal(0, voxels.mean() / 20, voxels.shape)
+    copy = np.maximum(voxels + noise, 0).astype(np.float32)
+    scan = Scan(copy, POSE @ source.affine, "t2star", "sub-01_ses-2_T2starw")
+    brain = np.asarray(nib.load(simulated / "sub-01_desc-brain_mask.nii.gz").dataobj) > 0
+    truth = json.loads((simulated / "sub-01.json").read_text())["microbleeds"]
+    seen = [(there(np.array(b["xyz_mm"])), 0.9, "") for b in truth if b["volume_mm3"]["t2star"]]
+    results = write_visit(tmp_path / "2", models, scan, brain, seen)
+    assert run("compare", simulated / "sub-01_T2starw.nii.gz", results, "-o", tmp_path / "out") == 0
+    record = json.loads((tmp_path / "out" / "visits.json").read_text())
+    assert record["persisting"] >= len(seen) - 1 and record["new"] <= 1
+    assert record["registration"]["detail_correlation"] > 0.9
+    assert (tmp_path / "out" / "baseline" / "sub-01_cmb.json").exists()
+    assert not (tmp_path / "out" / "follow-up").exists()
+
+
+def test_results_of_other_networks_or_preparation_are_not_used(visits, models):
+    record = json.loads(next(visits[0].glob("*_cmb.json")).read_text())
+    settings = models.card.settings("precise", threads=3)
+    assert disagreement(record, models, settings) == ""
+    finer = replace(settings, prepare=replace(settings.prepare, in_plane_mm=0.4))
+    assert "settings" in disagreement(record, models, finer)
+    record["model"]["files"] = {"detector.onnx": "0"}
+    assert "networks" in disagreement(record, models, settings)
