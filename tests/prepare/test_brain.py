@@ -27,6 +27,9 @@ class Bright:
     config = NetworkConfig(1, (1, 1), ((2, 2, 2),))
     memory_gb = 1.0
 
+    def release(self):
+        pass
+
     def run(self, batch):
         brain = (batch[:, :1] > 0.5).astype(np.float32)
         return np.concatenate([1 - brain, brain], axis=1)
