@@ -150,8 +150,10 @@ def _looked_at_again(
     settings: DiscriminateSettings,
 ) -> NDArray[np.floating[Any]]:
     """The student's probabilities, from mirror images too where the first look left a doubt."""
+    if not settings.mirrored:
+        return once
     doubtful = _joint(detector, once, settings) >= HOPELESS
-    if not settings.mirrored or not doubtful.any():
+    if not doubtful.any():
         return once
     probabilities = once.astype(np.float64)
     probabilities[doubtful] = mirrored_probability(student, patches[doubtful], once[doubtful])

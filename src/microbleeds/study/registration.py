@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from microbleeds.mni.coarse import to_itk
 from microbleeds.prepare.grid import Grid, to_grid
 from microbleeds.scan import Scan
 from microbleeds.threads import allowed_threads
@@ -136,7 +137,7 @@ def _head(maps: _Maps, fine: Grid, spacing: float) -> _Head:
     masks = (mask.astype(np.uint8) for mask in (brain, near, covered >= 0.5))
     images = (image * brain, _detail(image, brain, spacing))
     stripped, detail, inside, around, scanned = (
-        _to_itk(array, grid) for array in (*images, *masks)
+        to_itk(array, grid.affine) for array in (*images, *masks)
     )
     return _Head(stripped, detail, inside, around, scanned, centre)
 
@@ -153,16 +154,6 @@ def _detail(
     smooth = ndimage.gaussian_filter(np.where(inside, image, 0), width)
     detail: NDArray[np.float32] = np.where(inside, image - smooth / np.maximum(weight, 1e-6), 0)
     return detail
-
-
-def _to_itk(array: NDArray[Any], grid: Grid) -> Any:
-    """An image whose physical points are scanner mm as NIfTI has them (RAS, not ITK's LPS)."""
-    import SimpleITK as sitk  # noqa: N813
-
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
-    image.SetSpacing(grid.spacing.tolist())
-    image.SetOrigin(grid.affine[:3, 3].tolist())
-    return image
 
 
 def _method(fixed: _Head, moving: _Head, fine: bool) -> Any:
