@@ -246,6 +246,8 @@ def compare(
     threads: Threads = 0,
     memory: Memory = MEMORY_GB,
     overwrite: Overwrite = False,
+    baseline_series: Series = None,
+    follow_up_series: Series = None,
 ) -> None:
     """Compare two visits of one person: which microbleeds are new, gone or still there.
 
@@ -260,6 +262,7 @@ def compare(
     compare_and_show(
         baseline, follow_up, output, contrast=contrast.value, model=model,
         point=operating_point.value, threads=threads, memory_gb=memory, overwrite=overwrite,
+        series=(baseline_series, follow_up_series),
     )  # fmt: skip
 
 

@@ -91,3 +91,21 @@ def test_no_extra_no_dicom(head, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "highdicom", None)
     assert run("detect", head, "-o", tmp_path / "out", "--dicom") == 2
     assert 'pip install "microbleeds[dicom]"' in capsys.readouterr().err
+
+
+def test_the_page_is_made_again_from_the_folder(head, tmp_path):
+    assert run("detect", head, "-o", tmp_path, "--series", 7, "--no-picture") == 0
+    assert not (tmp_path / "sub-02_cmb.html").exists()
+    assert run("report", tmp_path) == 0
+    assert "sub-02_T2starw" in (tmp_path / "sub-02_cmb.html").read_text()
+
+
+def test_compare_takes_the_series_that_is_named_of_each_visit(simulated, head, tmp_path, capsys):
+    scan = simulated / "sub-01_T2starw.nii.gz"
+    assert run("compare", scan, head, "-o", tmp_path / "a", "--follow-up-series", "8") == 2
+    assert "has no series '8'" in capsys.readouterr().err
+    assert run("compare", scan, head, "-o", tmp_path / "b", "--follow-up-series", "7") == 0
+    record = json.loads((tmp_path / "b" / "visits.json").read_text())
+    assert record["new"] == record["gone"] == 0 < record["persisting"]  # one head, twice
+    assert run("compare", scan, head, "-o", tmp_path / "c", "--baseline-series", "7") == 2
+    assert "is for DICOM folders" in capsys.readouterr().err

@@ -183,9 +183,9 @@ def test_results_that_are_none_or_too_many_are_refused(visits, tmp_path, capsys)
     assert "results of 2 scans" in refuse((both, visits[1]), tmp_path, capsys)
     bad = tmp_path / "bad_cmb.json"
     bad.write_text("{}")
-    assert "no record of detect" in refuse((bad, visits[1]), tmp_path, capsys)
+    assert "says nothing of 'microbleeds'" in refuse((bad, visits[1]), tmp_path, capsys)
     bad.write_text("{")
-    assert "no readable JSON" in refuse((bad, visits[1]), tmp_path, capsys)
+    assert "cannot be read as JSON" in refuse((bad, visits[1]), tmp_path, capsys)
     assert "no file" in refuse((tmp_path / "none.nii.gz", visits[1]), tmp_path, capsys)
 
 

@@ -70,7 +70,7 @@ def record(scan: Scan, source: Path, found: Detections, models: Models) -> dict[
         "warnings": warnings(scan, found),
         "notes": list(scan.notes),
         "traits": found.traits,
-        "source": str(source),
+        "source": str(source.absolute()),
         "scan_sha256": scan_checksum(scan),
         "contrast": scan.contrast,
         "voxel_mm": [round(float(mm), 4) for mm in scan.spacing],

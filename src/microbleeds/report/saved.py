@@ -64,12 +64,17 @@ def find_records(where: Path) -> tuple[Path, ...]:
         return (where,)
     if not where.is_dir():
         raise UserError(f"There is no folder {where}; give the folder that detect wrote.")
-    records = tuple(sorted(where.rglob(f"*{REPORT}.json")))
+    records = records_below(where)
     if not records:
         raise UserError(
             f"{where} holds no results (no file *{REPORT}.json); give the folder that detect wrote."
         )
     return records
+
+
+def records_below(folder: Path) -> tuple[Path, ...]:
+    """The JSON records in a folder and those below, in order of their paths; perhaps none."""
+    return tuple(sorted(folder.rglob(f"*{REPORT}.json")))
 
 
 def read_result(record_path: Path, scan: Scan | Path | None = None) -> SavedResult:
@@ -79,13 +84,13 @@ def read_result(record_path: Path, scan: Scan | Path | None = None) -> SavedResu
     Raises UserError when a file is missing, of another version or at odds with the others, and
     when the scan is gone or is another.
     """
-    record = _read_record(record_path)
+    record = read_record(record_path)
     paths = output_paths(record_path.name.removesuffix(f"{REPORT}.json"), record_path.parent)
     for path in (paths.table, paths.candidates, paths.brain):
         if not path.is_file():
             raise UserError(f"{path} is missing, so the results are not whole; run detect again.")
     if not isinstance(scan, Scan):
-        source = scan or _source(record, record_path)
+        source = scan or source_of(record_path, record)
         scan = read_scan(source, record["contrast"], record["series"])
     if scan_checksum(scan) != record["scan_sha256"]:
         raise UserError(
@@ -105,7 +110,8 @@ def read_result(record_path: Path, scan: Scan | Path | None = None) -> SavedResu
     return SavedResult(paths, record, scan, read_mask(paths.brain, scan), candidates, named, traits)
 
 
-def _read_record(path: Path) -> dict[str, Any]:
+def read_record(path: Path) -> dict[str, Any]:
+    """What detect wrote about a scan. Raises UserError when the file is no such record."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -121,12 +127,13 @@ def _read_record(path: Path) -> dict[str, Any]:
     return record
 
 
-def _source(record: Mapping[str, Any], record_path: Path) -> Path:
+def source_of(record_path: Path, record: Mapping[str, Any]) -> Path:
+    """The scan that a record is of. Raises UserError when it is gone."""
     source = Path(record["source"])
     if not source.exists():
         raise UserError(
-            f"The scan {source}, which {record_path.name} is about, is not there any more; say "
-            "where it is with --scan."
+            f"The scan {source}, which {record_path.name} is about, is not there any more; put it "
+            "back (or, for `report`, say where it is with --scan)."
         )
     return source
 

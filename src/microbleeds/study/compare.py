@@ -15,20 +15,14 @@ from microbleeds.errors import UserError
 from microbleeds.models.zoo import DEFAULT_MODEL, Models, load_models
 from microbleeds.pipeline import Stopwatch
 from microbleeds.report.bids import output_paths, source_name
+from microbleeds.report.saved import read_record, source_of
 from microbleeds.run import ContrastChoice, detect_files
 from microbleeds.settings import MEMORY_GB, OperatingPoint, Settings
 from microbleeds.study.check import check_registration, check_visits
 from microbleeds.study.longitudinal import Change, Findings, Rules, compare_visits
 from microbleeds.study.registration import Registration, moved, register
 from microbleeds.study.trace import SLACK_MM, covered, darkness
-from microbleeds.study.visit import (
-    Visit,
-    disagreement,
-    find_record,
-    read_record,
-    read_visit,
-    source_of,
-)
+from microbleeds.study.visit import Visit, disagreement, find_record, read_visit
 
 
 @dataclass(frozen=True)
@@ -63,13 +57,15 @@ def compare_files(
     threads: int = 0,
     memory_gb: float = MEMORY_GB,
     overwrite: bool = False,
+    series: tuple[str | None, str | None] = (None, None),
     on_step: Callable[[str], None] = lambda step: None,
 ) -> tuple[Comparison, ComparisonPaths]:
     """Compare two scans, or results of detect, and write table, page and record to `out`.
 
     Results are used when networks and settings agree, at any operating point: thresholds are
     applied anew. Else their scan is detected anew, into `out/baseline` or `out/follow-up`. The
-    sensitive point is right here, since what is falsely seen is mostly seen at both visits. Raises
+    sensitive point is right here, since what is falsely seen is mostly seen at both visits.
+    series: which one to take of baseline and follow-up, where that is a DICOM folder. Raises
     UserError when one visit cannot be used, both are the same image, they are not of one head, or
     `out` holds a comparison already.
     """
@@ -87,9 +83,9 @@ def compare_files(
         threads=threads, memory_gb=memory_gb, overwrite=overwrite, on_step=on_step,
     )  # fmt: skip
     with clock("baseline"):
-        first, said = detected(baseline, out / "baseline")
+        first, said = detected(baseline, out / "baseline", series=series[0])
     with clock("follow-up"):
-        second, also = detected(follow_up, out / "follow-up")
+        second, also = detected(follow_up, out / "follow-up", series=series[1])
     found = compare(first, second, clock, threads, notes=[*said, *also])
     on_step("writing")
     write_comparison(found, models, settings, paths)
@@ -154,6 +150,7 @@ def _visit(
     memory_gb: float,
     overwrite: bool,
     on_step: Callable[[str], None],
+    series: str | None,
 ) -> tuple[Visit, list[str]]:
     """A visit from its results, or detected now; and what to say of that."""
     record, notes = find_record(source), []
@@ -164,9 +161,10 @@ def _visit(
             return read_visit(record, settings), []
         notes = [f"{record.name} was not used, since {why}; the scan was detected anew"]
         source, contrast = source_of(record, content), content["contrast"]
+        series = series or content["series"]
     (outcome,) = detect_files(
         [source], folder, contrast, None, str(models.folder), point, threads, memory_gb, overwrite,
-        on_step=lambda _, step: on_step(f"{source.name}: {step}"),
+        series=series, on_step=lambda _, step: on_step(f"{source.name}: {step}"),
     )  # fmt: skip
     if outcome.error:
         raise UserError(outcome.error)
