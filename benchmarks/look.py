@@ -1,6 +1,7 @@
 """Pictures to judge the simulation and the detector by, into a folder that git ignores.
 
     python benchmarks/look.py errors     # every miss and every false positive, close up
+    python benchmarks/look.py errors --contrast swi --heads 8
     python benchmarks/look.py beside     # slices and microbleeds, simulated beside real
 
 Scans are those of `accuracy.py`, whose simulated heads must be there already. Pixels of
@@ -47,15 +48,20 @@ class CloseUp:
 def errors(
     out: Out = OUT,
     point: Annotated[str, typer.Option(help="Operating point")] = "balanced",
+    contrast: Annotated[str, typer.Option(help="t2star (real scans too), swi, qsm")] = "t2star",
+    heads: Annotated[int, typer.Option(help="Simulated heads")] = 30,
 ) -> None:
     """Draw what was missed and what was found wrongly, least and most probable first."""
     models, brain = load_models(), load_brain()
     settings = models.card.settings(point)  # type: ignore[arg-type]
-    for kind, cases in (("real", real()), ("simulated", simulated(heads_folder(), "t2star"))):
+    kinds = {f"simulated_{contrast}": islice(simulated(heads_folder(), contrast), heads)}
+    if contrast == "t2star":
+        kinds["real"] = real()
+    for kind, cases in kinds.items():
         missed: list[tuple[float, CloseUp]] = []
         false: list[tuple[float, CloseUp]] = []
         for case in cases:
-            scan = read_scan(case.image, "t2star")
+            scan = read_scan(case.image, contrast)  # type: ignore[arg-type]
             found = detect(scan, models, brain, settings)
             missed += _missed(case, scan, found)
             false += _false(case, scan, found)

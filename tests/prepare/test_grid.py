@@ -29,7 +29,10 @@ def as_scan(voxels: np.ndarray, affine: np.ndarray) -> Scan:
 
 @pytest.mark.parametrize(
     ("spacing", "expected"),
-    [((0.5, 0.5, 4), 2), ((4, 0.5, 0.5), 0), ((1, 1, 1), 2), ((1, 1.05, 1), 2), ((1, 1.2, 1), 1)],
+    [
+        ((0.5, 0.5, 4), 2), ((4, 0.5, 0.5), 0), ((1, 1, 1), 2), ((1, 1.05, 1), 2), ((1, 1.4, 1), 1),
+        ((1.09, 1.09, 0.98), 2),
+    ],
 )
 def test_slice_axis_is_the_coarsest_else_the_superior_one(spacing, expected):
     assert slice_axis(np.diag([*spacing, 1.0])) == expected

@@ -17,7 +17,9 @@ if TYPE_CHECKING:  # scan.py reads the contrast with a module of this package
     from microbleeds.scan import Scan
 
 FWHM_PER_SIGMA = 2.3548
-SAME_SPACING = 1.1  # spacings closer than this ratio count as equal
+# Spacings closer than this ratio count as equal: nearly isotropic scans are sliced across the body
+# as others are, not along whichever side of the voxel is longer by a little.
+SAME_SPACING = 1.35
 
 
 @dataclass(frozen=True)
