@@ -44,7 +44,7 @@ def main(results: Path, heads: Path, contrast: Contrast) -> None:
         places = np.array([row.xyz_mm for row in rows]).reshape(-1, 3)
         rated = from_centres(places, np.array([row.probability for row in rows]))
         found = match(subject, rated, from_centres(centres), "one-to-one")
-        said = count_confidence(candidates, settings)
+        said = count_confidence(candidates, settings, contrast)
         among = sum(finding.is_lesion and finding.detected for finding in found)
         table.append((among, len(seen), said.expected, said.low, said.high))
         print(

@@ -100,7 +100,12 @@ def detect(
         candidates = find_candidates(probability, prepared, settings.candidates)
     with step("step 2: discrimination"):
         candidates = discriminate(
-            candidates, channels, prepared.grid, models.student, settings.discriminate
+            candidates,
+            channels,
+            prepared.grid,
+            models.student,
+            settings.discriminate,
+            scan.contrast,
         )
     with step("step 3: clean-up"):
         candidates = number_kept_first(clean_up(candidates, settings.clean_up))

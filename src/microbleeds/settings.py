@@ -53,11 +53,15 @@ class Calibration:
 
 @dataclass(frozen=True)
 class DiscriminateSettings:
-    """Step 2: patch geometry, weighing and calibration (of the model), and the threshold."""
+    """Step 2: patch geometry, weighing and calibration (of the model), and the threshold.
+
+    calibration: of the joint probability, by contrast; empty: none. One threshold then means the
+    same in all contrasts, though look-alikes are more in one than in another.
+    """
 
     threshold: float = 0.5
     detector_weight: float = 0.0  # in the joint log odds; 0: the student alone, as published
-    calibration: Calibration = field(default_factory=Calibration)  # of the joint probability
+    calibration: dict[Contrast, Calibration] = field(default_factory=dict)
     mirrored: bool = False  # the student's mean over a patch and its mirror images in the slice
     patch_shape: tuple[int, int, int] = (32, 32, 16)
     patch_spacing_mm: tuple[float, float, float] | None = (0.5, 0.5, 1.5)  # None: grid voxels

@@ -13,7 +13,7 @@ from microbleeds.steps import Candidate
 
 ROW = Candidate(1, (0, 0, 0), 20.0, 3.4, 0.1, 9, 0.9, 0.9, 0.9)
 SETTINGS = Settings(
-    discriminate=DiscriminateSettings(calibration=Calibration(0.5, 1.2)),
+    discriminate=DiscriminateSettings(calibration={"t2star": Calibration(0.5, 1.2)}),
     clean_up=CleanUpSettings(min_volume_mm3=2.5),
 )
 
@@ -44,7 +44,7 @@ def test_improbable_candidates_take_part_and_misshapen_ones_do_not():
     dropped = replace(ROW, index=2, joint_probability=0.1, reason="step 2: probability 0.1 < 0.5")
     small = replace(ROW, index=3, volume_mm3=1.0, reason="step 3: too small")
     improbable_and_small = replace(dropped, index=4, volume_mm3=1.0)
-    confidence = count_confidence([ROW, dropped, small, improbable_and_small], SETTINGS)
+    confidence = count_confidence([ROW, dropped, small, improbable_and_small], SETTINGS, "t2star")
     assert confidence.expected == pytest.approx(1.0) and confidence.candidates == 2
     assert (confidence.low, confidence.high) == (0, 2)  # 0.09 none, 0.82 one, 0.09 both
     assert confidence.calibrated and "step 1" in confidence.excludes
@@ -52,9 +52,10 @@ def test_improbable_candidates_take_part_and_misshapen_ones_do_not():
 
 def test_a_model_without_calibration_says_so():
     settings = replace(SETTINGS, discriminate=DiscriminateSettings())
-    assert not count_confidence([ROW], settings).calibrated
+    assert not count_confidence([ROW], settings, "t2star").calibrated
+    assert not count_confidence([ROW], SETTINGS, "swi").calibrated  # only T2* was calibrated
 
 
 def test_without_candidates():
-    confidence = count_confidence([], SETTINGS)
+    confidence = count_confidence([], SETTINGS, "t2star")
     assert (confidence.expected, confidence.low, confidence.high) == (0, 0, 0)

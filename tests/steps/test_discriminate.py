@@ -135,8 +135,8 @@ def test_mirror_images_are_looked_at_only_where_there_is_a_doubt():
     channels, candidates = bright_row()
     student = Brightness()
     mirrored = replace(ONE_VOXEL, mirrored=True)
-    rated = discriminate(candidates, channels, GRID, student, mirrored)
-    once = discriminate(candidates, channels, GRID, Brightness(), ONE_VOXEL)
+    rated = discriminate(candidates, channels, GRID, student, mirrored, "t2star")
+    once = discriminate(candidates, channels, GRID, Brightness(), ONE_VOXEL, "t2star")
     doubtful = (np.linspace(0, 1, 40) >= HOPELESS).sum()
     assert sum(student.batches) == 40 + 3 * doubtful and doubtful < 40
     for seen, first in zip(rated.table, once.table, strict=True):  # the middle is no corner
@@ -146,9 +146,21 @@ def test_mirror_images_are_looked_at_only_where_there_is_a_doubt():
 def test_every_candidate_is_rated_and_only_the_improbable_dropped():
     channels, candidates = bright_row()
     student = Brightness()
-    rated = discriminate(candidates, channels, GRID, student, ONE_VOXEL)
+    rated = discriminate(candidates, channels, GRID, student, ONE_VOXEL, "t2star")
     seen = np.array([row.student_probability for row in rated.table])
     np.testing.assert_allclose(seen, np.linspace(0, 1, 40), atol=1e-6)
     assert [row.kept for row in rated.table] == [p >= 0.3 for p in np.linspace(0, 1, 40)]
     assert rated.table[0].reason == "step 2: probability 0.000 < 0.3"
     assert sum(student.batches) == 40 and len(student.batches) > 1
+
+
+def test_each_contrast_has_its_own_calibration():
+    channels, candidates = bright_row()
+    settings = replace(ONE_VOXEL, calibration={"swi": Calibration(-1.0, 0.5)})
+
+    def joint(contrast):
+        rated = discriminate(candidates, channels, GRID, Brightness(), settings, contrast)
+        return np.array([row.joint_probability for row in rated.table])
+
+    np.testing.assert_allclose(joint("swi"), calibrated(joint("t2star"), Calibration(-1.0, 0.5)))
+    np.testing.assert_array_equal(joint("qsm"), joint("t2star"))

@@ -7,10 +7,10 @@ import pytest
 from microbleeds.errors import UserError
 from microbleeds.evaluate.calibration import fit_calibration
 from microbleeds.evaluate.froc import Froc, froc
+from microbleeds.evaluate.matching import joined
 from microbleeds.models.card import Thresholds, read_card, write_card
 from microbleeds.models.zoo import load_models
 from microbleeds.report.files import write_json
-from microbleeds.settings import Calibration
 from microbleeds.train import assemble
 from microbleeds.train.assemble import About, assemble_model, final_findings, operating_points
 from microbleeds.train.store import read_recipe
@@ -64,17 +64,17 @@ def test_the_curve_is_that_of_what_detect_reports(trained, rows, tmp_path):
     open_card = replace(
         card,
         operating_points={"sensitive": Thresholds(0.0, 0.0)},
-        calibration=Calibration(),
+        calibration={},
     )
     write_card(open_card, tmp_path / "model")
     findings = final_findings(load_models(tmp_path / "model"), rows[:1])
-    assert fit_calibration(findings) == card.calibration
-    curve = froc(findings)
+    assert {kind: fit_calibration(seen) for kind, seen in findings.items()} == card.calibration
+    curve = froc(joined(findings.values()))
     assert np.isinf(curve.threshold[0]) and curve.fp_per_scan[0] == 0 == curve.tpr[0]
     assert (np.diff(curve.fp_per_scan) >= 0).all() and curve.tpr[-1] <= 1
     # all balls are smaller than this: none is left that could be missed
     none = final_findings(load_models(tmp_path / "model"), rows[:1], 1e6)
-    assert np.isnan(froc(none).tpr).all()
+    assert np.isnan(froc(joined(none.values())).tpr).all()
 
 
 def test_folders_that_do_not_belong_together_are_refused(trained, rows, recipe, tmp_path):

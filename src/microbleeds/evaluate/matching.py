@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -55,6 +55,15 @@ class Findings:
                 if finding.is_lesion or finding.confidence >= threshold
             ),
         )
+
+
+def joined(parts: Iterable[Findings]) -> Findings:
+    """The findings of several groups of scans as one."""
+    groups = tuple(parts)
+    return Findings(
+        tuple(finding for group in groups for finding in group.table),
+        tuple(subject for group in groups for subject in group.subjects),
+    )
 
 
 def match(

@@ -40,7 +40,8 @@ class ModelCard:
     value_range: "unit" for an image in [0, 1]; "signed" for 2v - 1 with 0.5 outside the brain.
     patch_spacing_mm: voxel size of candidate patches; None takes the working grid's voxels.
     detector_weight: of step 1 in the probability that step 2 gives, and calibration: what makes
-    that probability hold on average. mirrored: step 2 looks at each patch's mirror images as well.
+    that probability hold on average, by contrast. mirrored: step 2 looks at each patch's mirror
+    images as well.
     files: name in the model's folder to SHA-256. training: data, seed, command, figures, limits.
     """
 
@@ -53,7 +54,7 @@ class ModelCard:
     prepare: PrepareSettings = field(default_factory=PrepareSettings)
     patch_spacing_mm: tuple[float, float, float] | None = (0.5, 0.5, 1.5)
     detector_weight: float = 0.0
-    calibration: Calibration = field(default_factory=Calibration)
+    calibration: dict[Contrast, Calibration] = field(default_factory=dict)
     mirrored: bool = False
     operating_points: dict[OperatingPoint, Thresholds] = field(default_factory=dict)
     networks: NetworkConfig = field(default_factory=NetworkConfig)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from microbleeds.settings import Calibration, Settings
+from microbleeds.settings import Contrast, Settings
 from microbleeds.steps import Candidate
 from microbleeds.steps.cleanup import judge_again
 
@@ -37,7 +37,9 @@ class CountConfidence:
     excludes: str = EXCLUDES
 
 
-def count_confidence(table: Sequence[Candidate], settings: Settings) -> CountConfidence:
+def count_confidence(
+    table: Sequence[Candidate], settings: Settings, contrast: Contrast
+) -> CountConfidence:
     """The confidence in a count, from the calibrated probabilities of a scan's candidates.
 
     Those dropped by step 2 take part with their probability, those that the size and shape rules
@@ -53,7 +55,7 @@ def count_confidence(table: Sequence[Candidate], settings: Settings) -> CountCon
         high=high,
         level=LEVEL,
         candidates=len(fitting),
-        calibrated=settings.discriminate.calibration != Calibration(),
+        calibrated=contrast in settings.discriminate.calibration,
     )
 
 

@@ -65,7 +65,7 @@ def record(scan: Scan, source: Path, found: Detections, models: Models) -> dict[
         "pattern": None if found.registration is None else distribution(found.microbleeds),
         "candidates": len(found.table),
         "registration": found.registration,
-        "confidence": count_confidence(found.table, found.settings),
+        "confidence": count_confidence(found.table, found.settings, scan.contrast),
         "highest_detector_probability": round(found.highest_probability, 4),
         "warnings": warnings(scan, found),
         "notes": list(scan.notes),

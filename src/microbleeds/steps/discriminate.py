@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from microbleeds.prepare.grid import Grid
-from microbleeds.settings import Calibration, DiscriminateSettings
+from microbleeds.settings import Calibration, Contrast, DiscriminateSettings
 from microbleeds.steps import Candidate, Candidates
 
 # Seven of ten candidates get less than this from the first look, and no mirror images: of 5,151 on
@@ -66,12 +66,14 @@ def discriminate(
     grid: Grid,
     student: PatchClassifier,
     settings: DiscriminateSettings,
+    contrast: Contrast,
 ) -> Candidates:
     """Candidates with the student's and the joint probability, improbable ones dropped.
 
-    channels: (C, X, Y, Z) on `grid`, as the student was trained. The probability is compared with
-    a threshold, so that the operating point can be chosen; the published code took the larger of
-    two outputs.
+    channels: (C, X, Y, Z) on `grid`, as the student was trained. contrast: of the scan, for the
+    calibration; one that the model was not calibrated for has none. The probability is compared
+    with a threshold, so that the operating point can be chosen; the published code took the larger
+    of two outputs.
     """
     rated: list[Candidate] = []
     for start in range(0, len(candidates.table), _BATCH):
@@ -85,8 +87,8 @@ def discriminate(
         )
         before = np.array([row.detector_probability for row in rows])
         once = student.run(patches)[:, 1]
-        probabilities = _looked_at_again(student, patches, before, once, settings)
-        joint = _joint(before, probabilities, settings)
+        probabilities = _looked_at_again(student, patches, before, once, settings, contrast)
+        joint = _joint(before, probabilities, settings, contrast)
         rated += [
             replace(row, student_probability=float(student), joint_probability=float(both))
             for row, student, both in zip(rows, probabilities, joint, strict=True)
@@ -148,11 +150,12 @@ def _looked_at_again(
     detector: NDArray[np.float64],
     once: NDArray[np.float32],
     settings: DiscriminateSettings,
+    contrast: Contrast,
 ) -> NDArray[np.floating[Any]]:
     """The student's probabilities, from mirror images too where the first look left a doubt."""
     if not settings.mirrored:
         return once
-    doubtful = _joint(detector, once, settings) >= HOPELESS
+    doubtful = _joint(detector, once, settings, contrast) >= HOPELESS
     if not doubtful.any():
         return once
     probabilities = once.astype(np.float64)
@@ -164,9 +167,10 @@ def _joint(
     detector: NDArray[np.float64],
     student: NDArray[np.floating[Any]],
     settings: DiscriminateSettings,
+    contrast: Contrast,
 ) -> NDArray[np.float64]:
     both = joint_probability(detector, student, settings.detector_weight)
-    return calibrated(both, settings.calibration)
+    return calibrated(both, settings.calibration.get(contrast, Calibration()))
 
 
 def _sample(channels: NDArray[Any], positions: list[NDArray[np.float64]]) -> NDArray[np.float32]:

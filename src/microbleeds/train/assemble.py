@@ -15,7 +15,7 @@ from microbleeds.errors import UserError
 from microbleeds.evaluate.calibration import calibrate, fit_calibration
 from microbleeds.evaluate.froc import Froc, froc, threshold_at, tpr_at
 from microbleeds.evaluate.lesions import from_centres
-from microbleeds.evaluate.matching import Finding, Findings, match
+from microbleeds.evaluate.matching import Findings, joined, match
 from microbleeds.evaluate.read import read_true_labels
 from microbleeds.files import make_folder
 from microbleeds.models.card import CARD, Channel, ModelCard, Thresholds, write_card
@@ -111,8 +111,8 @@ def write_model(
     shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed
     card = write_model_folder(temporary, open_card, networks)
     findings = final_findings(load_models(temporary), rows, recipe.smallest_mm3)
-    calibration = fit_calibration(findings)
-    curve = froc(calibrate(findings, calibration))
+    calibration = {contrast: fit_calibration(seen) for contrast, seen in findings.items()}
+    curve = froc(joined(calibrate(findings[kind], calibration[kind]) for kind in findings))
     card = replace(
         card,
         calibration=calibration,
@@ -134,22 +134,28 @@ def write_model(
     return card
 
 
-def final_findings(models: Models, rows: Sequence[Row], smallest_mm3: float = 0.0) -> Findings:
+def final_findings(
+    models: Models, rows: Sequence[Row], smallest_mm3: float = 0.0
+) -> dict[Contrast, Findings]:
     """What `detect` reports in the rows, steps 1 to 3, whatever the probability of step 2.
+
+    By contrast, each as it comes up in the rows.
 
     models: with an operating point "sensitive" that lets everything through step 2. Matching is
     that of VALDO; smallest_mm3: see `match`.
     """
-    table: list[Finding] = []
-    for row, _, found in detect_rows(rows, models, models.card.settings("sensitive")):
+    found_in: dict[Contrast, list[Findings]] = {}
+    for row, scan, found in detect_rows(rows, models, models.card.settings("sensitive")):
         bleeds = found.microbleeds
         detected = from_centres(
             np.array([bleed.xyz_mm for bleed in bleeds]),
             np.array([bleed.probability for bleed in bleeds]),
         )
         truth = read_true_labels(row.label)
-        table += match(row.image.name, detected, truth, "valdo", smallest_mm3=smallest_mm3)
-    return Findings(tuple(table), tuple(row.image.name for row in rows))
+        name = row.image.name
+        seen = match(name, detected, truth, "valdo", smallest_mm3=smallest_mm3)
+        found_in.setdefault(scan.contrast, []).append(Findings(seen, (name,)))
+    return {contrast: joined(parts) for contrast, parts in found_in.items()}
 
 
 def operating_points(points: Froc, detector: float) -> dict[OperatingPoint, Thresholds]:
