@@ -50,11 +50,15 @@ _WORDS: Mapping[str, tuple[str, str, str, str, str]] = {
 }  # fmt: skip
 
 
+TRAIT_NAMES: Mapping[str, str] = {name: words[0] for name, words in _WORDS.items()}
+
+
 @dataclass(frozen=True)
 class Compared:
     """A trait of a scan beside its range in the training simulation, as text.
 
-    name: of the field of Traits. reason: why that makes the scan unlike them; empty within the range.
+    name: of the field of Traits. reason: why that makes the scan unlike them; empty within the
+    range.
     """
 
     name: str
