@@ -91,7 +91,7 @@ def _scan_and_result(
         "brain mask": 2.0, "preparation": 3.0, "step 1: candidates": 6.0,
         "step 2: discrimination": 0.1 + 0.05 * count, "step 3: clean-up": 0.3, "regions": 4.0,
     }  # fmt: skip
-    seconds = {name: round(float(s * rng.lognormal(0, 0.35)), 3) for name, s in steps.items()}
+    seconds = {name: round(float(s * rng.lognormal(0, 0.5)), 3) for name, s in steps.items()}
     found = Detections(
         labels, rows, labels == 0, 0.2, models.card.settings(), seconds,
         Registration(np.eye(4), np.eye(4), 0.9, problem), traits,

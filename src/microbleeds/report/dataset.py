@@ -20,7 +20,7 @@ BIDS_VERSION = "1.10.0"
 DESCRIPTION = "dataset_description.json"
 _IGNORED = (  # what BIDS has no name for: of each scan; of all of them together (study/group.py)
     "*_cmb.*", "*.dcm", "*_candidates.tsv", "*_mars.tsv",
-    "group.*", "group_provenance.json", "failures.tsv", "failures/",
+    "group.*", "group_provenance.json", "failures.tsv", "failures",
 )  # fmt: skip
 _README = f"""# Microbleeds
 

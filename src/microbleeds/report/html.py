@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from microbleeds.settings import Contrast
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 CONTRASTS: Mapping[Contrast, str] = {"t2star": "T2*-GRE", "swi": "SWI", "qsm": "QSM"}
 
@@ -15,6 +19,12 @@ def fill_template(name: str, content: Mapping[str, Any]) -> str:
 
     Everything is escaped but what passes the filter `picture`: drawings of this package.
     """
+    return _templates().get_template(name).render(content)
+
+
+@cache
+def _templates() -> Environment:
+    """Kept, since to compile a template takes longer than to fill it."""
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -27,7 +37,7 @@ def fill_template(name: str, content: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     pages.filters["picture"] = Markup
-    return pages.get_template(name).render(content)
+    return pages
 
 
 def flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

@@ -9,8 +9,8 @@ from html import escape
 
 from microbleeds.study.group_tally import Histogram
 
-_WIDTH, _HEIGHT = 360, 190
-_TOP, _BOTTOM, _RIGHT = 10, 24, 8
+_WIDTH, _HEIGHT = 360, 194
+_TOP, _BOTTOM, _RIGHT = 10, 28, 22
 _LETTER = 6.5  # width of a figure
 _BARS = 16  # at most, of an even histogram
 
@@ -72,7 +72,7 @@ def bar_chart(label: str, bars: Sequence[Bar], end: str = "", between: bool = Fa
     room = max((len(tick) for tick in ticks), default=0) * _LETTER + 6
     every = math.ceil(room / width) if between else 1
     parts += [
-        _text(tick, left + (place + (0 if between else 0.5)) * width, _HEIGHT - 8, "middle")
+        _text(tick, left + (place + (0 if between else 0.5)) * width, _HEIGHT - 7, "middle")
         for place, tick in enumerate(ticks)
         if place % every == 0
     ]

@@ -74,7 +74,7 @@ def _charts(tally: Tally) -> dict[str, Any]:
         (heading, value_chart(heading, values, unit), _middle(values, unit))
         for heading, values, unit in (
             ("Brain in the mask (cm³)", tally.brain_cm3, "cm³"),
-            ("Microbleeds of a scan that has any (mm³)", tally.bleed_mm3, "mm³"),
+            ("Microbleeds in scans with any (mm³)", tally.bleed_mm3, "mm³"),
             ("Time of a scan (s)", tally.seconds, "s"),
         )
     ]
@@ -132,7 +132,7 @@ def _look(out: Path, tally: Tally) -> dict[str, Any]:
             tally.most.rows(),
             lambda row: row.microbleeds,
             lambda row: row.definite,
-            lambda row: f"{row.expected:.1f} ({row.low} to {row.high})",
+            lambda row: f"{row.expected:.1f}",
         ),
         "brains": linked(
             brains,
@@ -179,7 +179,9 @@ def _made(tally: Tally) -> dict[str, Any]:
 
     def facts(part: str) -> list[tuple[str, Any]]:
         value = json.loads(part)
-        return list(flat(value)) if isinstance(value, Mapping) else [("", value)]
+        if not isinstance(value, Mapping):
+            return [("", value)]
+        return sorted(flat(value), key=lambda fact: fact[0] != "name")  # the name first
 
     return {
         "made": {

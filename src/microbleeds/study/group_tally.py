@@ -19,7 +19,10 @@ _SPREAD = 1.349  # interquartile ranges to standard deviations, of a normal dist
 _MOST = 20  # microbleeds of a scan that have a bar of their own
 BRAIN_CM3 = tuple(range(0, 3025, 25))
 BLEED_MM3 = (0, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
-SECONDS = (0, *(n * 10**power for power in range(5) for n in (1, 2, 5)))
+SECONDS = (  # a third more from one to the next
+    *range(10),
+    *(n * 10**power for power in range(4) for n in (10, 12, 15, 20, 25, 30, 40, 50, 65, 80)),
+)
 
 
 @dataclass
