@@ -275,12 +275,12 @@ def test_memory_does_not_grow_with_the_scans(out, tmp_path, monkeypatch):
             (anat / f"{stem}_cmb.json").write_text(json.dumps(said))
         return where
 
-    tracemalloc.start()
-    write_group(folder_of(50))
-    write_group(folder_of(2000))
-    tracemalloc.stop()
+    for folder in (folder_of(50), folder_of(2000)):
+        tracemalloc.start()
+        write_group(folder)
+        tracemalloc.stop()
     few, many = held
-    assert many < 1.2 * few, held
+    assert many < 2.5 * few, held  # the lists of outlying scans fill; kept rows would be 20 times
 
 
 @pytest.mark.skipif(VALIDATOR is None, reason="bids-validator-deno (PyPI) is not installed")

@@ -32,7 +32,7 @@ _NEEDED = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ScanRow:
     """What the group level keeps of a scan; None and empty: not known.
 
