@@ -261,8 +261,9 @@ def group_and_show(out: Path) -> None:
 
     with errors.status("reading results"):
         made = write_group(out)
+    plural = "" if made.scans == 1 else "s"
     console.print(
-        f"[bold]{made.scans} scans[/bold], {made.failed} failed: {made.table}, {made.page}",
+        f"[bold]{made.scans} scan{plural}[/bold], {made.failed} failed: {made.table}, {made.page}",
         highlight=False,
         soft_wrap=True,
     )
