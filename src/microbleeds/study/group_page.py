@@ -21,6 +21,7 @@ from microbleeds.study.group_row import ScanRow
 from microbleeds.study.group_tally import Counts, Histogram, Tally
 
 FAR = 3.5  # robust standard deviations, Iglewicz and Hoaglin 1993
+_FEW = 4  # scans, too few for quartiles
 _FAILURES = 50  # that are on the page
 _FLAGS = {
     "no-candidate": "nothing became a candidate",
@@ -105,8 +106,8 @@ def _told(counts: Counts) -> str:
 
 
 def _middle(values: Histogram, unit: str) -> str:
-    if not values.total:
-        return "none"
+    if values.total < _FEW:
+        return f"{values.total} scan{'' if values.total == 1 else 's'}"
     low, middle, high = (f"{values.quantile(share):,.0f}" for share in (0.25, 0.5, 0.75))
     return f"half of them between {low} and {high} {unit}, median about {middle} {unit}"
 
@@ -121,11 +122,6 @@ def _look(out: Path, tally: Tally) -> dict[str, Any]:
             for row in rows
         ]  # fmt: skip
 
-    def deviation(row: ScanRow) -> float:
-        return tally.brain_cm3.deviation(row.brain_cm3)
-
-    extremes = (*tally.smallest.rows(), *reversed(tally.largest.rows()))
-    brains = {row.record: row for row in extremes if abs(deviation(row)) >= FAR}.values()
     return {
         "far": FAR,
         "most": linked(
@@ -135,9 +131,9 @@ def _look(out: Path, tally: Tally) -> dict[str, Any]:
             lambda row: f"{row.expected:.1f}",
         ),
         "brains": linked(
-            brains,
+            unusual_brains(tally),
             lambda row: f"{row.brain_cm3:,.0f}",
-            lambda row: f"{deviation(row):+.1f}".replace("-", "−"),
+            lambda row: f"{tally.brain_cm3.deviation(row.brain_cm3):+.1f}".replace("-", "−"),
         ),
         "unlike": linked(
             tally.unlike.rows(),
@@ -153,6 +149,13 @@ def _look(out: Path, tally: Tally) -> dict[str, Any]:
             flag_words(flag): tally.flags.counts[flag] for flag in sorted(tally.flags.counts)
         },
     }
+
+
+def unusual_brains(tally: Tally) -> list[ScanRow]:
+    """Those of the smallest and largest masks that are far from the median, smallest first."""
+    extremes = (*tally.smallest.rows(), *reversed(tally.largest.rows()))
+    far = [row for row in extremes if abs(tally.brain_cm3.deviation(row.brain_cm3)) >= FAR]
+    return list({row.record: row for row in far}.values())  # of a few scans all are extremes
 
 
 def flag_words(flag: str) -> str:
