@@ -184,7 +184,8 @@ def _ranges(rows: list[dict[str, float]]) -> dict[str, tuple[float, float]]:
 def _show(name: str, contrast: Contrast, table: Iterable[Traits]) -> None:
     flags = [unusual(traits, contrast) for traits in table]
     print(f"{name}: {sum(map(bool, flags))} of {len(flags)} flagged")
-    for reason, count in Counter(note.split(":")[0] for notes in flags for note in notes).items():
+    reasons = (note.split(":")[0] for notes in flags for note in notes.values())
+    for reason, count in Counter(reasons).items():
         print(f"    {count} {reason}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from microbleeds.cli import main
+from microbleeds.mni.atlas import GROUPS
 
 
 def run(*words: object) -> int:
@@ -206,6 +208,21 @@ def test_the_report_is_a_page_that_can_be_made_again(scan, tmp_path, capsys):
 @pytest.mark.parametrize("where", ["nowhere", "."])
 def test_a_report_of_nothing_gets_one_sentence(where, tmp_path, capsys):
     assert run("report", tmp_path / where) == 2
+    assert one_sentence(capsys.readouterr().err)
+
+
+def test_the_group_of_a_scan_is_its_row_and_a_link_to_its_page(results, tmp_path, capsys):
+    folder = shutil.copytree(results, tmp_path / "results")
+    capsys.readouterr()
+    assert run("group", folder) == 0
+    assert re.search(r"1 scan, 0 failed: .*group.tsv", capsys.readouterr().out)
+    rows = (folder / "group.tsv").read_text().splitlines()
+    cells = dict(zip(*(line.split("\t") for line in rows), strict=True))
+    record = json.loads((folder / "sub-01_cmb.json").read_text())
+    assert int(cells["microbleeds"]) == record["microbleeds"]
+    assert int(cells["lobar"]) == sum(record["regions"][name] for name in GROUPS["lobar"])
+    assert 'href="sub-01_cmb.png"' in (folder / "group.html").read_text()
+    assert run("group", tmp_path / "nowhere") == 2
     assert one_sentence(capsys.readouterr().err)
 
 

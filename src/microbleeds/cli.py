@@ -266,6 +266,22 @@ def compare(
     )  # fmt: skip
 
 
+@app.command()
+def group(
+    results: Annotated[Path, typer.Argument(help="Folder of detect's or cohort's results")],
+) -> None:
+    """Put all results of a folder together: tables, one page, what made them.
+
+    Writes into the folder `group.tsv` (one row a scan), `failures.tsv`, `group.html` and
+    `group_provenance.json`. Folders below are looked through; memory does not grow with the scans.
+
+    Example: `microbleeds group results`
+    """
+    from microbleeds.console import group_and_show
+
+    group_and_show(results)
+
+
 @app.command("clean-up")
 def clean_up(
     candidates: Annotated[Path, typer.Argument(help="A candidates.tsv that detect wrote")],

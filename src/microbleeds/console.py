@@ -254,6 +254,22 @@ def compare_and_show(baseline: Path, follow_up: Path, out: Path, **options: Any)
     console.print(f"Page: {paths.page}. {RESEARCH_USE}", highlight=False)
 
 
+def group_and_show(out: Path) -> None:
+    """Put the results of a folder together and say where."""
+    from microbleeds.report.results import RESEARCH_USE
+    from microbleeds.study.group import write_group
+
+    with errors.status("reading results"):
+        made = write_group(out)
+    plural = "" if made.scans == 1 else "s"
+    console.print(
+        f"[bold]{made.scans} scan{plural}[/bold], {made.failed} failed: {made.table}, {made.page}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(RESEARCH_USE, highlight=False)
+
+
 def show_findings(evaluation: Evaluation) -> None:
     """Every true microbleed, found or missed, and every false positive, one a row."""
     table = Table(title="Truth and detections", title_justify="left")

@@ -18,7 +18,10 @@ from microbleeds.report.results import RESEARCH_USE
 
 BIDS_VERSION = "1.10.0"
 DESCRIPTION = "dataset_description.json"
-_IGNORED = ("*_cmb.*", "*.dcm", "*_candidates.tsv", "*_mars.tsv")  # for what BIDS has no name
+_IGNORED = (  # what BIDS has no name for: of each scan; of all of them together (study/group.py)
+    "*_cmb.*", "*.dcm", "*_candidates.tsv", "*_mars.tsv",
+    "group.*", "group_provenance.json", "failures.tsv", "failures",
+)  # fmt: skip
 _README = f"""# Microbleeds
 
 Cerebral microbleeds found by microbleeds. {RESEARCH_USE}

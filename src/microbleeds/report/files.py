@@ -31,12 +31,11 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_table(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Rows as tab-separated values under `columns`."""
-    text = io.StringIO()
-    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_cell(row[column]) for column in columns] for row in rows)
-    write_text(path, text.getvalue())
+    """Rows as tab-separated values under `columns`, each written as it comes."""
+    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([_cell(row[column]) for column in columns] for row in rows)
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import microbleeds
 from microbleeds.report.burden import BURDEN_SOURCE, burden_class
 from microbleeds.report.closeups import close_ups, slice_with_ring
 from microbleeds.report.files import write_text
+from microbleeds.report.html import CONTRASTS, fill_template, flat
 from microbleeds.report.montage import mask_montage
 from microbleeds.report.projection import projections
 from microbleeds.report.results import RESEARCH_USE
@@ -22,7 +22,6 @@ from microbleeds.scan import Scan
 from microbleeds.steps import Candidate
 
 _NEARLY = 6  # dropped candidates that are shown
-_CONTRASTS = {"t2star": "T2*-GRE", "swi": "SWI", "qsm": "QSM"}
 
 
 def write_page(record_path: Path, scan: Scan | Path | None = None) -> Path:
@@ -38,17 +37,8 @@ def write_page(record_path: Path, scan: Scan | Path | None = None) -> Path:
 
 def page_html(result: SavedResult) -> str:
     """The page: no script, nothing loaded from elsewhere, pictures inside."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    loader = PackageLoader("microbleeds.report", "templates")
-    pages = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    pages.filters["picture"] = Markup  # drawn by this package: the only HTML that is not escaped
     content = {**_answer(result), **_pictures(result), **_making(result)}
-    return pages.get_template("page.html").render(content)
+    return fill_template("page.html", content)
 
 
 def _answer(result: SavedResult) -> dict[str, Any]:
@@ -61,7 +51,7 @@ def _answer(result: SavedResult) -> dict[str, Any]:
         "burden": record.get("burden") or burden_class(count),
         "burden_source": BURDEN_SOURCE,
         "pattern": record.get("pattern"),
-        "contrast": _CONTRASTS[record["contrast"]],
+        "contrast": CONTRASTS[record["contrast"]],
         "voxel": " × ".join(f"{mm:.2f}" for mm in record["voxel_mm"]),
         "best": max((row.probability for row in result.candidates), default=None),
         "candidates": len(result.candidates),
@@ -108,18 +98,9 @@ def _making(result: SavedResult) -> dict[str, Any]:
     own_mask = isinstance(record["brain_mask"], str)
     return {
         "comparison": compare(result.traits, record["contrast"]) if result.traits else (),
-        "settings": list(_flat(record["settings"])),
+        "settings": list(flat(record["settings"])),
         "models": [record["model"]] if own_mask else [record["model"], record["brain_mask"]],
         "own_mask": own_mask,
         "page_version": microbleeds.__version__,
         "research_use": RESEARCH_USE,
     }
-
-
-def _flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested settings as (name, value), the names joined by dots."""
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{name}.")
-        else:
-            yield f"{before}{name}", value

@@ -76,6 +76,19 @@ def distribution(microbleeds: Sequence[Candidate]) -> str:
     return f"{cerebral}, and infratentorial" if cerebral else "infratentorial only"
 
 
+def count_regions(microbleeds: Sequence[Candidate]) -> dict[str, int]:
+    """How many microbleeds each region of MARS holds, both sides together."""
+    return {region: sum(row.region == region for row in microbleeds) for region in REGIONS}
+
+
+def count_definite(microbleeds: Sequence[Candidate], definite: Thresholds) -> int:
+    """How many microbleeds reach the thresholds `definite`."""
+    return sum(
+        bleed.detector_probability >= definite.detector and bleed.probability >= definite.student
+        for bleed in microbleeds
+    )
+
+
 def write_mars(path: Path, microbleeds: Sequence[Candidate], definite: Thresholds) -> None:
     """The counts in the rows of MARS: every region on either side; last, those without a region.
 
@@ -91,13 +104,6 @@ def write_mars(path: Path, microbleeds: Sequence[Candidate], definite: Threshold
     rows.append({"group": "", "region": "", "side": ""})
     for row in rows:
         here = [m for m in microbleeds if (m.region, m.side) == (row["region"], row["side"])]
-        sure = sum(_reaches(bleed, definite) for bleed in here)
+        sure = count_definite(here, definite)
         row |= {"definite": str(sure), "possible": str(len(here) - sure)}
     write_table(path, rows, MARS_COLUMNS)
-
-
-def _reaches(bleed: Candidate, thresholds: Thresholds) -> bool:
-    return (
-        bleed.detector_probability >= thresholds.detector
-        and bleed.probability >= thresholds.student
-    )

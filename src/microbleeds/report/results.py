@@ -20,7 +20,7 @@ from microbleeds.report.bids import OutputPaths
 from microbleeds.report.burden import burden_class
 from microbleeds.report.confidence import count_confidence
 from microbleeds.report.files import write_json
-from microbleeds.report.regions import distribution, write_mars
+from microbleeds.report.regions import count_definite, count_regions, distribution, write_mars
 from microbleeds.report.table import write_candidates, write_detections
 from microbleeds.report.unusual import unusual
 from microbleeds.scan import Scan, write_nifti
@@ -59,15 +59,21 @@ def write_results(
 
 def record(scan: Scan, source: Path, found: Detections, models: Models) -> dict[str, Any]:
     """What a result file says of itself: count, warnings, settings, versions, hashes, timings."""
+    registered = found.registration is not None and not found.registration.problem
+    reasons = concerns(scan, found)
     return {
         "microbleeds": len(found.microbleeds),
+        "definite": count_definite(found.microbleeds, definite_thresholds(found, models)),
         "burden": burden_class(len(found.microbleeds)),
         "pattern": None if found.registration is None else distribution(found.microbleeds),
+        "regions": count_regions(found.microbleeds) if registered else None,
+        "volume_mm3": round(sum(row.volume_mm3 for row in found.microbleeds), 2),
         "candidates": len(found.table),
         "registration": found.registration,
         "confidence": count_confidence(found.table, found.settings, scan.contrast),
         "highest_detector_probability": round(found.highest_probability, 4),
-        "warnings": warnings(scan, found),
+        "warnings": list(reasons.values()),
+        "flags": list(reasons),
         "notes": list(scan.notes),
         "traits": found.traits,
         "source": str(source.absolute()),
@@ -89,25 +95,31 @@ def record(scan: Scan, source: Path, found: Detections, models: Models) -> dict[
 
 
 def warnings(scan: Scan, found: Detections) -> list[str]:
-    """Reasons to look twice: an empty result never comes without a word."""
-    notes = []
+    """Reasons to look twice, in words."""
+    return list(concerns(scan, found).values())
+
+
+def concerns(scan: Scan, found: Detections) -> dict[str, str]:
+    """Reasons to look twice, from flag to sentence: an empty result never comes without one."""
+    said = {}
     highest = found.highest_probability
     if not found.table:
-        notes.append(f"no candidate: highest probability of step 1 was {highest:.2f}")
+        said["no-candidate"] = f"no candidate: highest probability of step 1 was {highest:.2f}"
     elif not found.microbleeds:
         best = max(row.probability for row in found.table)
-        notes.append(
+        said["no-microbleed"] = (
             f"no microbleed: all {len(found.table)} candidates were dropped, the best had "
             f"probability {best:.2f}"
         )
     if found.traits is not None:
-        notes += unusual(found.traits, scan.contrast)
+        for trait, sentence in unusual(found.traits, scan.contrast).items():
+            said[f"unlike-training:{trait}"] = sentence
     if found.registration is not None and found.registration.problem:
-        notes.append(
+        said["no-regions"] = (
             f"no regions: the scan could not be registered to the atlas, since "
             f"{found.registration.problem}; look at the brain mask and at the header's axes"
         )
-    return notes
+    return said
 
 
 def definite_thresholds(found: Detections, models: Models) -> Thresholds:

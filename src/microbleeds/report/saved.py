@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,15 +110,18 @@ def read_result(record_path: Path, scan: Scan | Path | None = None) -> SavedResu
     return SavedResult(paths, record, scan, read_mask(paths.brain, scan), candidates, named, traits)
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """What detect wrote about a scan. Raises UserError when the file is no such record."""
+def read_record(path: Path, needed: Sequence[str] = _NEEDED) -> dict[str, Any]:
+    """What detect wrote about a scan; by default all that is needed to read its results.
+
+    Raises UserError when it cannot be read or says nothing of what is `needed`.
+    """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as JSON; run detect again.") from error
     if not isinstance(record, dict):
         raise UserError(f"{path} is no record of results; run detect again.")
-    missing = [name for name in _NEEDED if name not in record]
+    missing = [name for name in needed if name not in record]
     if missing:
         raise UserError(
             f"{path} was written by version {record.get('version', 'unknown')} and says nothing of "

@@ -50,13 +50,18 @@ _WORDS: Mapping[str, tuple[str, str, str, str, str]] = {
 }  # fmt: skip
 
 
+TRAIT_NAMES: Mapping[str, str] = {name: words[0] for name, words in _WORDS.items()}
+
+
 @dataclass(frozen=True)
 class Compared:
-    """A trait of a scan beside its range in the training simulation; all but the reason as text.
+    """A trait of a scan beside its range in the training simulation, as text.
 
-    reason: why that makes the scan unlike them; empty within the range.
+    name: of the field of Traits. reason: why that makes the scan unlike them; empty within the
+    range.
     """
 
+    name: str
     trait: str
     value: str
     seen: str
@@ -74,18 +79,18 @@ def compare(traits: Traits, contrast: Contrast) -> tuple[Compared, ...]:
         low, high = _ranges()[KINDS[contrast]][name]
         written, least, most = (form.format(x).replace("-", "−") for x in (value, low, high))
         reason = below if value < low else above if value > high else ""
-        rows.append(Compared(trait, written + unit, f"{least} to {most}{unit}", reason))
+        rows.append(Compared(name, trait, written + unit, f"{least} to {most}{unit}", reason))
     return tuple(rows)
 
 
-def unusual(traits: Traits, contrast: Contrast) -> list[str]:
-    """A sentence for each trait that none of the simulated heads had."""
-    return [
-        f"unlike the heads the networks learnt from, {row.reason}: "
+def unusual(traits: Traits, contrast: Contrast) -> dict[str, str]:
+    """A sentence for each trait, by its name, that none of the simulated heads had."""
+    return {
+        row.name: f"unlike the heads the networks learnt from, {row.reason}: "
         f"{row.trait[0].lower()}{row.trait[1:]} {row.value}, there {row.seen}"
         for row in compare(traits, contrast)
         if row.reason
-    ]
+    }
 
 
 @cache

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from microbleeds.prepare.grid import slice_axis
+from microbleeds.report.html import fill_template
 from microbleeds.study.compare import Comparison
 from microbleeds.study.longitudinal import Change
 from microbleeds.study.registration import moved
@@ -38,20 +39,15 @@ class Plane:
 
 def render(found: Comparison, record: Mapping[str, Any]) -> str:
     """The page as text, self-contained: pictures are in it, nothing is loaded."""
-    from jinja2 import Environment, PackageLoader, select_autoescape
-
-    environment = Environment(
-        loader=PackageLoader("microbleeds.study"),
-        autoescape=select_autoescape(),
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     plane = slice_plane(found.baseline)
     shown = [(change, _data_uri(draw_pair(found, change, plane))) for change in found.changes]
-    return environment.get_template("visits.html").render(
-        record=record, changes=shown, match_mm=found.rules.match_mm,
-        names=(found.baseline.scan.name, found.follow_up.scan.name),
-    )  # fmt: skip
+    content = {
+        "record": record,
+        "changes": shown,
+        "match_mm": found.rules.match_mm,
+        "names": (found.baseline.scan.name, found.follow_up.scan.name),
+    }
+    return fill_template("visits.html", content)
 
 
 def slice_plane(visit: Visit) -> Plane:
