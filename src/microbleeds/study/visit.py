@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from microbleeds.errors import UserError
 from microbleeds.models.zoo import Models
-from microbleeds.report.bids import REPORT, output_paths
+from microbleeds.report.bids import REPORT, result_paths
 from microbleeds.report.table import read_candidates
 from microbleeds.scan import Scan, read_mask, read_scan
 from microbleeds.settings import Settings
@@ -110,7 +110,7 @@ def read_visit(path: Path, settings: Settings) -> Visit:
     Raises UserError when one is missing or does not belong to the others.
     """
     record = read_record(path)
-    paths = output_paths(path.name.removesuffix(f"{REPORT}.json"), path.parent)
+    paths = result_paths(path.name.removesuffix(f"{REPORT}.json"), path.parent)
     scan = read_scan(source_of(path, record), record["contrast"])
     table = read_candidates(paths.candidates)
     if sum(row.kept for row in table) != record["microbleeds"]:
