@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 DEFAULT_RETRIES = 3
 _SYSTEMS = ("SLURM", "PBS", "LSF", "SGE", "HTCondor")
+_PATIENCE_S = 20  # for a scheduler that is said to be there
+_NOISY = ("distributed", "distributed.client", "tornado", "tornado.application", "asyncio")
 _THREADS = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
     "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
@@ -93,7 +95,7 @@ def connect(resources: Resources) -> Iterator[Connection]:
     with extra("cohort"):
         import dask
         import distributed
-    for name in ("distributed", "tornado"):
+    for name in _NOISY:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     config = {**_CONFIG, "distributed.scheduler.allowed-failures": resources.retries}
     with ExitStack() as stack:
@@ -133,7 +135,7 @@ def _existing(address: str) -> Client:
     from distributed import Client
 
     try:
-        return Client(address, timeout=20)
+        return Client(address, timeout=_PATIENCE_S)
     except (OSError, ValueError) as error:
         raise UserError(
             f"No Dask scheduler answers at {address}; start one with `dask scheduler`, or give "

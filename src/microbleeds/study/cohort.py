@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from itertools import chain, count, islice
 from pathlib import Path
@@ -19,7 +20,7 @@ from microbleeds.study.cluster import Connection, Resources, connect
 from microbleeds.study.failures import Failure, write_failure
 from microbleeds.study.scans import ScanJob, Selection, find_scans
 from microbleeds.study.scratch import run_scratch
-from microbleeds.study.worker import JobOutcome, Plan, Status, run_job, withdraw
+from microbleeds.study.worker import JobOutcome, Plan, RunStoppedError, Status, run_job, withdraw
 
 _AHEAD = 4  # scans a core that Dask holds at once
 
@@ -82,10 +83,11 @@ def run_jobs(
     """Give the scans to the workers, a few a core at a time; returns how many became what.
 
     A scan that lost its worker too often is a failure that the next run tries again.
-    Raises what `work` raises.
+    Raises what `work` raises, and RunStoppedError when the scheduler is lost.
     """
     with extra("cohort"):
         from distributed import as_completed
+        from distributed.comm import CommClosedError
 
     counts: dict[Status, int] = {"done": 0, "unchanged": 0, "failed": 0}
     name, numbers = f"scan-{uuid4().hex[:8]}", count()
@@ -98,13 +100,19 @@ def run_jobs(
             waiting[future.key] = job
             finished.add(future)
 
-    top_up()
-    for future in finished:
-        outcome = _outcome(future, waiting.pop(future.key), plan)
-        future.release()
-        counts[outcome.status] += 1
-        on_scan(outcome)
+    try:
         top_up()
+        for future in finished:
+            outcome = _outcome(future, waiting.pop(future.key), plan)
+            future.release()
+            counts[outcome.status] += 1
+            on_scan(outcome)
+            top_up()
+    except (CancelledError, CommClosedError) as error:
+        raise RunStoppedError(
+            "The Dask scheduler was lost; start it and give the same command again: only what is "
+            "unfinished will run."
+        ) from error
     return counts
 
 

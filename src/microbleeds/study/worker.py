@@ -214,7 +214,9 @@ def _failure(job: ScanJob, error: Exception, key: str | None) -> Failure:
     if isinstance(error, UserError):
         return Failure(job.source, job.contrast, str(error), lasting)
     if isinstance(error, MemoryError):
-        sentence = f"{job.source} needs more memory than a worker has; raise its memory limit."
+        sentence = (
+            f"{job.source} needs more memory than a worker has; give it more, and --retry-failed."
+        )
         return Failure(job.source, job.contrast, sentence, lasting)
     said = " ".join(str(error).split())
     sentence = (

@@ -1,0 +1,156 @@
+"""Cohorts on a real Dask: what becomes of each scan, of lost workers, and of a second run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from microbleeds.cli import main
+from microbleeds.run import Wanted
+from microbleeds.study.cluster import Connection, Resources, connect
+from microbleeds.study.cohort import run_jobs
+from microbleeds.study.failures import read_failure
+from microbleeds.study.scans import ScanJob
+from microbleeds.study.scratch import SCRATCH
+from microbleeds.study.worker import JobOutcome, Plan, RunStoppedError
+
+distributed = pytest.importorskip("distributed")
+
+
+@pytest.fixture(scope="module")
+def client():
+    """A scheduler and a worker in this process, which start at once."""
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def plan(tmp_path):
+    return Plan(tmp_path, tmp_path, "slim", "balanced", 0.8, Wanted())
+
+
+def jobs(number: int):
+    return (ScanJob(Path(f"{n}"), "swi", PurePosixPath(), f"{n}") for n in range(number))
+
+
+def test_every_scan_is_counted_and_told_once(client, plan):
+    told = []
+    counts = run_jobs(
+        Connection(client, lambda: 2), jobs(30), plan, told.append,
+        lambda job, plan: JobOutcome(job.source, "failed" if int(job.stem) % 3 else "done"),
+    )  # fmt: skip
+    assert counts == {"done": 10, "unchanged": 0, "failed": 20}
+    assert sorted(int(outcome.source.name) for outcome in told) == list(range(30))
+
+
+def test_only_a_few_scans_a_core_are_taken_ahead(client, plan):
+    taken, ended, ahead = 0, 0, []
+
+    def counted():
+        nonlocal taken
+        for job in jobs(40):
+            taken += 1
+            yield job
+
+    def on_scan(outcome):
+        nonlocal ended
+        ended += 1
+        ahead.append(taken - ended)
+
+    run_jobs(
+        Connection(client, lambda: 2), counted(), plan, on_scan,
+        lambda job, plan: JobOutcome(job.source, "done"),
+    )  # fmt: skip
+    assert ended == 40 and max(ahead) < 8
+
+
+def test_what_stops_the_run_comes_out(client, plan):
+    def full(job, plan):
+        raise RunStoppedError("There is no space left.")
+
+    with pytest.raises(RunStoppedError, match="no space left"):
+        run_jobs(Connection(client, lambda: 1), jobs(20), plan, print, full)
+
+
+def test_no_cohort_is_a_cohort(client, plan):
+    assert run_jobs(Connection(client, lambda: 1), jobs(0), plan, print)["done"] == 0
+
+
+def test_a_scan_that_kills_its_workers_is_a_failure_that_the_next_run_tries_again(plan):
+    def deadly(job, plan):
+        if job.stem == "1":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return JobOutcome(job.source, "done")
+
+    told = []
+    with connect(Resources(workers=1, retries=1)) as connection:
+        counts = run_jobs(connection, jobs(3), plan, told.append, deadly)
+    assert counts["done"] == 2
+    (lost,) = (outcome for outcome in told if outcome.status == "failed")
+    assert "lost its worker 2 times" in lost.problem
+    failure = read_failure(plan.out, next(job for job in jobs(3) if job.stem == "1"))
+    assert failure.sentence == lost.problem and failure.key is None
+
+
+def run(*words: object) -> int:
+    argv, sys.argv = sys.argv, ["microbleeds", *map(str, words)]
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    finally:
+        sys.argv = argv
+    return 0
+
+
+@pytest.fixture
+def study(simulated, tmp_path):
+    """A BIDS dataset of a head and a broken scan."""
+    for subject in ("sub-01", "sub-02"):
+        (tmp_path / "study" / subject / "anat").mkdir(parents=True)
+    shutil.copy(simulated / "sub-01_T2starw.nii.gz", tmp_path / "study" / "sub-01" / "anat")
+    (tmp_path / "study" / "sub-02" / "anat" / "sub-02_swi.nii.gz").write_text("no scan")
+    (tmp_path / "study" / "dataset_description.json").write_text("{}")
+    return tmp_path / "study"
+
+
+def test_the_command_detects_once_and_says_so(study, tmp_path, monkeypatch, capfd):
+    grouped = []
+    monkeypatch.setattr("microbleeds.study.terminal.write_tables", grouped.append)
+    out = tmp_path / "out"
+    words = ("cohort", study, "-o", out, "--workers", 2, "--json", "--no-regions")
+    assert run(*words) == 2
+    said = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert said[-1]["summary"] == {"done": 1, "unchanged": 0, "failed": 1}
+    by_name = {Path(line["source"]).name: line for line in said[:-1]}
+    assert by_name["sub-02_swi.nii.gz"]["status"] == "failed"
+    record = out / "sub-01" / "anat" / "sub-01_space-T2starw_cmb.json"
+    count = json.loads(record.read_text())["microbleeds"]
+    assert by_name["sub-01_T2starw.nii.gz"]["microbleeds"] == count > 0
+    assert record.with_suffix(".html").exists()
+    assert json.loads((out / "dataset_description.json").read_text())["DatasetLinks"]
+    assert not (out / SCRATCH).exists()
+    before = record.stat().st_mtime_ns
+    (study / "sub-02" / "anat" / "sub-02_swi.nii.gz").unlink()
+    assert run(*words) == 0
+    said = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert said["summary"] == {"done": 0, "unchanged": 1, "failed": 0}
+    assert record.stat().st_mtime_ns == before
+    assert grouped == [out, out]
+    app = ("bids-app", study, out, "participant", "--participant-label", "01", "sub-02")
+    assert run(*app) == 0  # with regions, which makes it another result
+    assert "1 done, 0 unchanged" in capfd.readouterr().out
+    assert record.with_name("sub-01_space-T2starw_cmb_mars.tsv").exists()
+    assert grouped == [out, out]
+    assert run("bids-app", study, out, "group") == 0 and len(grouped) == 3
