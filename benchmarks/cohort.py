@@ -41,8 +41,8 @@ from microbleeds.simulate.head import simulate_head
 from microbleeds.simulate.scanner import Protocol
 from microbleeds.study.cluster import Resources, connect
 from microbleeds.study.cohort import run_jobs
-from microbleeds.study.scans import ScanJob, Selection, find_scans
-from microbleeds.study.worker import JobOutcome, Plan
+from microbleeds.study.job import JobOutcome, Plan, ScanJob
+from microbleeds.study.scans import Selection, find_scans
 
 WORK = Path(__file__).parents[1] / "work" / "cohort"
 DATA = WORK / "data"

@@ -16,9 +16,9 @@ from microbleeds.run import Wanted
 from microbleeds.study.cluster import Connection, Resources, connect
 from microbleeds.study.cohort import run_jobs
 from microbleeds.study.failures import read_failure
-from microbleeds.study.scans import ScanJob
+from microbleeds.study.job import JobOutcome, Plan, ScanJob
 from microbleeds.study.scratch import SCRATCH
-from microbleeds.study.worker import JobOutcome, Plan, RunStoppedError
+from microbleeds.study.worker import RunStoppedError
 
 distributed = pytest.importorskip("distributed")
 

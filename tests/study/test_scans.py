@@ -1,9 +1,9 @@
-"""Scans found in BIDS datasets, folders and tables."""
+"""Scans found in BIDS datasets and folders."""
 
 from __future__ import annotations
 
 import tracemalloc
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pytest
 
@@ -94,35 +94,6 @@ def test_results_inside_the_folder_and_circles_of_links_are_not_searched(tmp_pat
 def test_labels_are_for_bids_datasets(tmp_path):
     with pytest.raises(UserError, match=r"no dataset_description\.json"):
         found(make(tmp_path, "a.nii.gz"), Selection(participants=("01",)))
-
-
-def test_a_table_says_contrast_mask_and_subject(tmp_path):
-    table = tmp_path / "table.csv"
-    table.write_text(
-        "image,contrast,mask,subject\nsub-1_swi.nii.gz,swi,m.nii.gz,one\n/far/b.nii,,n/a,\n"
-    )
-    one, two = find_scans(table, Selection(), tmp_path)
-    assert (one.source, one.contrast) == (tmp_path / "sub-1_swi.nii.gz", "swi")
-    assert (one.mask, one.folder) == (tmp_path / "m.nii.gz", PurePosixPath("one"))
-    assert (one.stem, two.stem) == ("sub-1_space-swi", "b")
-    assert (two.source, two.contrast, two.mask) == (Path("/far/b.nii"), "auto", None)
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("scan\na.nii\n", "no column 'image'"),
-        ("image\tcontrast\na.nii\tt1\n", "line 2: contrast is 't1'"),
-        ("image\tname\na.nii\t../a\n", "cannot be the name of a file"),
-        ("image\tcontrast\n\tswi\n", "is empty"),
-        ("image\nx/a.nii\ny/a.nii.gz\n", "would both be called a"),
-    ],
-)
-def test_a_wrong_table_is_refused_at_once(text, said, tmp_path):
-    table = tmp_path / "table.tsv"
-    table.write_text(text)
-    with pytest.raises(UserError, match=said):
-        find_scans(table, Selection(), tmp_path)
 
 
 def test_no_dataset_is_refused(tmp_path):

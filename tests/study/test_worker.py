@@ -19,8 +19,9 @@ from microbleeds.report.bids import result_paths
 from microbleeds.run import Wanted
 from microbleeds.study import worker
 from microbleeds.study.failures import failure_path, read_failure
-from microbleeds.study.scans import ScanJob
-from microbleeds.study.worker import Plan, RunStoppedError, publish, run_job
+from microbleeds.study.job import Plan, ScanJob
+from microbleeds.study.store import publish
+from microbleeds.study.worker import RunStoppedError, run_job
 
 
 @pytest.fixture

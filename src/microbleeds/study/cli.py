@@ -119,7 +119,7 @@ def cohort(
     `microbleeds cohort table.csv -o results --cluster slurm.toml`
     """
     if job_script:
-        from microbleeds.study.cluster import job_script as script
+        from microbleeds.study.batch import job_script as script
 
         if cluster is None:
             raise UserError("--job-script shows the job of --cluster FILE; give that as well.")

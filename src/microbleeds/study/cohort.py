@@ -18,9 +18,11 @@ from microbleeds.run import Wanted, load_tools
 from microbleeds.settings import MEMORY_GB, OperatingPoint
 from microbleeds.study.cluster import Connection, Resources, connect
 from microbleeds.study.failures import Failure, write_failure
-from microbleeds.study.scans import ScanJob, Selection, find_scans
+from microbleeds.study.job import JobOutcome, Plan, ScanJob, Status
+from microbleeds.study.scans import Selection, find_scans
 from microbleeds.study.scratch import run_scratch
-from microbleeds.study.worker import JobOutcome, Plan, RunStoppedError, Status, run_job, withdraw
+from microbleeds.study.store import withdraw
+from microbleeds.study.worker import RunStoppedError, run_job
 
 _AHEAD = 4  # scans a core that Dask holds at once
 

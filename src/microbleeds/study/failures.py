@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from microbleeds.report.files import write_json
-from microbleeds.study.scans import ScanJob
+from microbleeds.study.job import ScanJob
 
 FAILURES = "failures"
 _FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -2,44 +2,26 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import get_args
 
 from microbleeds.errors import UserError
 from microbleeds.report.bids import BRAIN, DSEG, MASK, is_bids_name, nifti_stem, stem_with_space
 from microbleeds.report.dataset import is_dataset
 from microbleeds.run import ContrastChoice
 from microbleeds.settings import Contrast
+from microbleeds.study.job import ScanJob
+from microbleeds.study.scan_table import table_scans
 
 SUFFIXES: dict[str, Contrast] = {  # in lower case
     "t2starw": "t2star", "t2star": "t2star", "swi": "swi", "chimap": "qsm",
 }  # fmt: skip
 _NOT_SEARCHED = ("derivatives", "sourcedata", "code")  # of a BIDS dataset
 _NO_MAGNITUDE = re.compile(r"_part-(?:phase|real|imag)_")
-_TABLES = (".csv", ".tsv")
-_PLAIN = re.compile(r"[^/\\.][^/\\]*")  # a name that can be a file or a folder
-_CHOICES: dict[str, ContrastChoice] = {name: name for name in get_args(ContrastChoice)}
-
-
-@dataclass(frozen=True)
-class ScanJob:
-    """One scan to detect in.
-
-    folder: of its results, inside the output folder. stem: what they begin with. mask: the user's
-    own brain mask.
-    """
-
-    source: Path
-    contrast: ContrastChoice
-    folder: PurePosixPath
-    stem: str
-    mask: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -62,18 +44,12 @@ def find_scans(dataset: Path, selection: Selection, out: Path) -> Iterator[ScanJ
     Raises UserError at once when there is no such dataset or participant or the table is wrong.
     """
     if dataset.is_file():
-        if dataset.suffix.lower() not in _TABLES:
-            raise UserError(
-                f"{dataset} is no dataset; give a BIDS dataset, a folder of NIfTI files, or a "
-                "table (.csv or .tsv) with a column 'image'."
-            )
         if selection != Selection():
             raise UserError(
                 f"{dataset} is a table, which says itself which scans there are; leave out "
                 "--pattern, --participant-label and --session-label."
             )
-        _check_table(dataset)
-        return _table_jobs(dataset)
+        return table_scans(dataset)
     if not dataset.is_dir():
         raise UserError(f"There is no dataset {dataset}; give a BIDS dataset, a folder or a table.")
     if is_dataset(dataset):
@@ -161,57 +137,3 @@ def _contrast(place: Path, selection: Selection, bids: bool) -> ContrastChoice |
     if bids or selection.patterns or name.endswith((MASK, DSEG, BRAIN)):
         return None
     return "auto"
-
-
-def _check_table(table: Path) -> None:
-    """Raise UserError for a table that cannot be used, before anything is computed."""
-    taken: dict[str, Path] = {}
-    for job in _table_jobs(table):
-        place = str(job.folder / job.stem)
-        if place in taken:
-            raise UserError(
-                f"{table}: the results of {taken[place]} and {job.source} would both be called "
-                f"{place}; tell them apart by a column 'name' or 'subject'."
-            )
-        taken[place] = job.source
-
-
-def _table_jobs(table: Path) -> Iterator[ScanJob]:
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            mark = "," if table.suffix.lower() == ".csv" else "\t"
-            rows = csv.DictReader(file, delimiter=mark)
-            if "image" not in (rows.fieldnames or ()):
-                raise UserError(f"{table} has no column 'image'; it names the scans, one a row.")
-            for row in rows:
-                cells = {name: value or "" for name, value in row.items() if name}
-                yield _table_job(table, rows.line_num, cells)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{table} cannot be read as a table; give a CSV or TSV file.") from error
-
-
-def _table_job(table: Path, line: int, row: dict[str, str]) -> ScanJob:
-    """One row; paths are taken from the table's folder."""
-
-    def cell(column: str) -> str:
-        value = row.get(column, "").strip()
-        return "" if value == "n/a" else value
-
-    contrast = _CHOICES.get(cell("contrast") or "auto")
-    if contrast is None:
-        raise UserError(
-            f"{table}, line {line}: contrast is {cell('contrast')!r}; one of "
-            f"{', '.join(_CHOICES)} is needed."
-        )
-    if not cell("image"):
-        raise UserError(f"{table}, line {line}: the cell of column 'image' is empty.")
-    source = table.parent / cell("image")
-    for text in (cell("subject"), cell("name")):
-        if text and not _PLAIN.fullmatch(text):
-            raise UserError(
-                f"{table}, line {line}: {text!r} cannot be the name of a file; take out what "
-                "separates folders and a point at the beginning."
-            )
-    stem = cell("name") or stem_with_space(nifti_stem(source))
-    mask = table.parent / cell("mask") if cell("mask") else None
-    return ScanJob(source, contrast, PurePosixPath(cell("subject")), stem, mask)

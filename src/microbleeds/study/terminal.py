@@ -20,8 +20,8 @@ from microbleeds.console import console, errors
 from microbleeds.study.cluster import Connection, Resources
 from microbleeds.study.cohort import CohortSettings, detect_cohort
 from microbleeds.study.failures import FAILURES
+from microbleeds.study.job import JobOutcome, Status
 from microbleeds.study.scans import Selection, find_scans
-from microbleeds.study.worker import JobOutcome, Status
 
 
 def cohort_with_progress(
