@@ -196,6 +196,18 @@ def test_a_missing_scan_is_looked_for_again(job, plan, runs):
     assert run_job(job, plan).status == "done"
 
 
+def test_a_result_outlives_its_scan(job, plan, runs):
+    """As when `datalad drop` or a lost mount took the images away."""
+    run_job(job, plan)
+    before = files(plan)
+    text = job.source.read_text()
+    job.source.unlink()
+    assert run_job(job, plan).status == "failed"
+    assert files(plan) == before
+    job.source.write_text(text)
+    assert run_job(job, plan).status == "unchanged"
+
+
 def raising(error):
     def detect_file(*_):
         raise error
@@ -241,7 +253,7 @@ def test_a_full_disk_stops_the_run_and_blames_no_scan(job, plan, runs, monkeypat
 def test_no_room_for_the_failure_itself_stops_the_run(job, plan, runs, monkeypatch):
     job.source.write_text("noise")
     full = raising(OSError(errno.ENOSPC, "No space left on device"))
-    monkeypatch.setattr(worker, "write_failure", full)
+    monkeypatch.setattr(worker, "keep_failure", full)
     with pytest.raises(RunStoppedError, match="no space left"):
         run_job(job, plan)
 

@@ -83,13 +83,19 @@ def _local(resources: Resources, workers: int) -> Any:
     from distributed import LocalCluster
 
     limit = resources.memory_limit_gb
-    return LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        memory_limit=f"{limit}GB" if limit else "auto",
-        dashboard_address="127.0.0.1:8787" if resources.dashboard else None,
-        silence_logs=logging.CRITICAL,
-    )
+    try:
+        return LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            memory_limit=f"{limit}GB" if limit else "auto",
+            dashboard_address="127.0.0.1:8787" if resources.dashboard else None,
+            silence_logs=logging.CRITICAL,
+        )
+    except RuntimeError as error:
+        raise UserError(
+            f"The workers could not be started ({error}); see whether this machine lets processes "
+            "of yours start and talk to each other."
+        ) from error
 
 
 def _existing(address: str) -> Client:

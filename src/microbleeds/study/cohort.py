@@ -17,11 +17,11 @@ from microbleeds.report.dataset import check_dataset, describe_dataset, is_datas
 from microbleeds.run import Wanted, load_tools
 from microbleeds.settings import MEMORY_GB, OperatingPoint
 from microbleeds.study.cluster import Connection, Resources, connect
-from microbleeds.study.failures import Failure, write_failure
-from microbleeds.study.job import JobOutcome, Plan, ScanJob, Status
+from microbleeds.study.failures import Failure
+from microbleeds.study.job import JobOutcome, Plan, ScanJob
 from microbleeds.study.scans import Selection, find_scans
 from microbleeds.study.scratch import run_scratch
-from microbleeds.study.store import withdraw
+from microbleeds.study.store import keep_failure
 from microbleeds.study.worker import RunStoppedError, run_job
 
 _AHEAD = 4  # scans a core that Dask holds at once
@@ -48,8 +48,8 @@ def detect_cohort(
     resources: Resources,
     on_start: Callable[[Connection], None] = lambda connection: None,
     on_scan: Callable[[JobOutcome], None] = lambda outcome: None,
-) -> dict[Status, int]:
-    """Detect in every scan that has no result yet; returns how many became what.
+) -> None:
+    """Detect in every scan that has no result yet; `on_scan` learns what became of each.
 
     Raises UserError when there is no scan, the model or the cluster cannot be had, `out` is raw
     data or the disk is full. A bad scan is a failure, kept in `out`, and stops nothing.
@@ -72,7 +72,7 @@ def detect_cohort(
             raw, describe_dataset(out, raw.resolve()) if raw else "", settings.retry_failed,
         )  # fmt: skip
         on_start(connection)
-        return run_jobs(connection, chain((first,), jobs), plan, on_scan)
+        run_jobs(connection, chain((first,), jobs), plan, on_scan)
 
 
 def run_jobs(
@@ -81,8 +81,8 @@ def run_jobs(
     plan: Plan,
     on_scan: Callable[[JobOutcome], None],
     work: Work = run_job,
-) -> dict[Status, int]:
-    """Give the scans to the workers, a few a core at a time; returns how many became what.
+) -> None:
+    """Give the scans to the workers, a few a core at a time.
 
     A scan that lost its worker too often is a failure that the next run tries again.
     Raises what `work` raises, and RunStoppedError when the scheduler is lost.
@@ -91,7 +91,6 @@ def run_jobs(
         from distributed import as_completed
         from distributed.comm import CommClosedError
 
-    counts: dict[Status, int] = {"done": 0, "unchanged": 0, "failed": 0}
     name, numbers = f"scan-{uuid4().hex[:8]}", count()
     waiting: dict[Any, ScanJob] = {}
     finished = as_completed()
@@ -107,7 +106,6 @@ def run_jobs(
         for future in finished:
             outcome = _outcome(future, waiting.pop(future.key), plan)
             future.release()
-            counts[outcome.status] += 1
             on_scan(outcome)
             top_up()
     except (CancelledError, CommClosedError) as error:
@@ -115,7 +113,6 @@ def run_jobs(
             "The Dask scheduler was lost; start it and give the same command again: only what is "
             "unfinished will run."
         ) from error
-    return counts
 
 
 def _outcome(future: Any, job: ScanJob, plan: Plan) -> JobOutcome:
@@ -130,7 +127,6 @@ def _outcome(future: Any, job: ScanJob, plan: Plan) -> JobOutcome:
             "memory); the next run tries again: give it more memory by --memory-limit, or fewer "
             "--workers."
         )
-        withdraw(job, plan.out)
-        write_failure(plan.out, job, Failure(job.source, job.contrast, sentence))
+        keep_failure(job, plan.out, Failure(job.source, job.contrast, sentence))
         return JobOutcome(job.source, "failed", None, sentence)
     return outcome

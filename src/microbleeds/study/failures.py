@@ -7,7 +7,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from microbleeds.report.files import write_json
 from microbleeds.study.job import ScanJob
 
 FAILURES = "failures"
@@ -32,11 +31,6 @@ class Failure:
 def failure_path(out: Path, job: ScanJob) -> Path:
     """Where the failure of a scan is kept."""
     return out / FAILURES / job.folder / f"{job.stem}.json"
-
-
-def write_failure(out: Path, job: ScanJob, failure: Failure) -> None:
-    """Keep it. Raises UserError when the file cannot be written."""
-    write_json(failure_path(out, job), failure)
 
 
 def read_failure(out: Path, job: ScanJob) -> Failure | None:

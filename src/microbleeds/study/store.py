@@ -12,7 +12,7 @@ from microbleeds.files import make_folder
 from microbleeds.report.bids import result_paths
 from microbleeds.report.dataset import sidecars
 from microbleeds.report.files import write_json
-from microbleeds.study.failures import failure_path, read_failure
+from microbleeds.study.failures import Failure, failure_path, read_failure
 from microbleeds.study.job import JobOutcome, Plan, ScanJob
 
 
@@ -36,15 +36,13 @@ def publish(
 ) -> None:
     """Move the results of a scan from `made` into place, the record last: where it is, all is.
 
-    What was there of an earlier run goes first, its record before all, so that old and new files
-    never stand together under a record. The record learns the key, and the names of the files.
+    The record learns the key, and the names of the files. An earlier failure goes.
     """
     record_path = result_paths(job.stem, made / job.folder).report
     files = sorted(path for path in made.rglob("*") if path.is_file() and path != record_path)
     record = json.loads(record_path.read_text(encoding="utf-8"))
     names = [path.relative_to(made).as_posix() for path in files]
     write_json(record_path, {**record, "key": key, "files": names})
-    withdraw(job, out)
     failure_path(out, job).unlink(missing_ok=True)
     make_folder(out / job.folder)
     for path in (*files, record_path):
@@ -53,10 +51,19 @@ def publish(
 
 
 def withdraw(job: ScanJob, out: Path) -> None:
-    """Remove the results of an earlier run, the record first."""
+    """Remove the results of an earlier run, the record first, so that no others come under it."""
     paths = result_paths(job.stem, out / job.folder)
     for path in (paths.report, *paths.all(), *sidecars(paths)):
         path.unlink(missing_ok=True)
+
+
+def keep_failure(job: ScanJob, out: Path, failure: Failure) -> None:
+    """Write it, unless there is a result: of a scan that cannot be looked at now, that still holds.
+
+    Raises UserError when the file cannot be written.
+    """
+    if not result_paths(job.stem, out / job.folder).report.exists():
+        write_json(failure_path(out, job), failure)
 
 
 def _flush(path: Path) -> None:

@@ -21,14 +21,9 @@ from microbleeds.report.bids import result_paths
 from microbleeds.report.dataset import write_sidecars
 from microbleeds.run import Tools, detect_file, load_tools
 from microbleeds.settings import OperatingPoint
-from microbleeds.study.failures import (
-    Failure,
-    is_disk_full,
-    system_error,
-    write_failure,
-)
+from microbleeds.study.failures import Failure, is_disk_full, system_error
 from microbleeds.study.job import JobOutcome, Plan, ScanJob
-from microbleeds.study.store import known_outcome, publish, withdraw
+from microbleeds.study.store import keep_failure, known_outcome, publish, withdraw
 
 
 class RunStoppedError(UserError):
@@ -61,6 +56,7 @@ def _attempt(job: ScanJob, plan: Plan, tools: Tools) -> JobOutcome:
         known = known_outcome(job, plan, key)
         if known is not None:
             return known
+        withdraw(job, plan.out)
         count = _detect(job, plan, tools, key)
     except Exception as error:  # one scan, however bad, does not stop the rest
         if is_disk_full(error):
@@ -68,8 +64,7 @@ def _attempt(job: ScanJob, plan: Plan, tools: Tools) -> JobOutcome:
         if not plan.scratch.is_dir():
             raise RunStoppedError(f"The run that uses {plan.scratch} is over.") from error
         failure = _failure(job, error, key)
-        withdraw(job, plan.out)
-        write_failure(plan.out, job, failure)
+        keep_failure(job, plan.out, failure)
         spent = time.perf_counter() - begun
         return JobOutcome(job.source, "failed", None, failure.sentence, spent)
     return JobOutcome(job.source, "done", count, seconds=time.perf_counter() - begun)
