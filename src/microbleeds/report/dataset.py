@@ -18,13 +18,7 @@ from microbleeds.report.results import RESEARCH_USE
 
 BIDS_VERSION = "1.10.0"
 DESCRIPTION = "dataset_description.json"
-_IGNORED = (
-    "*_cmb.*",
-    "*.dcm",
-    "*_candidates.tsv",
-    "*_mars.tsv",
-    "failures/",
-)  # for what BIDS has no name
+_IGNORED = ("*_cmb.*", "*.dcm", "*_candidates.tsv", "*_mars.tsv")  # for what BIDS has no name
 _README = f"""# Microbleeds
 
 Cerebral microbleeds found by microbleeds. {RESEARCH_USE}
