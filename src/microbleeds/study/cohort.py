@@ -85,7 +85,7 @@ def run_jobs(
     """Give the scans to the workers, a few a core at a time.
 
     A scan that lost its worker too often is a failure that the next run tries again.
-    Raises what `work` raises, and RunStoppedError when the scheduler is lost.
+    Raises what `work` raises, and RunStoppedError when the scheduler is lost or workers are others.
     """
     with extra("cohort"):
         from distributed import as_completed
@@ -112,6 +112,11 @@ def run_jobs(
         raise RunStoppedError(
             "The Dask scheduler was lost; start it and give the same command again: only what is "
             "unfinished will run."
+        ) from error
+    except ImportError as error:
+        raise RunStoppedError(
+            f"The workers cannot load this program ({error}); install the same version of it "
+            "where they run."
         ) from error
 
 

@@ -40,17 +40,18 @@ def cohort_with_progress(
     begun, shown = time.perf_counter(), errors.is_terminal and not as_json
     with _bar(shown) as bar:
         total = sum(1 for _ in find_scans(dataset, selection, out)) if shown else None
-        task = bar.add_task("starting workers", total=total, failed=0, rate="")
+        task = bar.add_task("starting workers", total=total, failed=0, rate="0")
         counts: dict[Status, int] = {"done": 0, "unchanged": 0, "failed": 0}
 
         def on_start(connection: Connection) -> None:
-            link = connection.client.dashboard_link if shown else ""
-            bar.update(task, description=f"detecting, dashboard {link}")
+            if shown:
+                bar.console.print(f"Dashboard: {connection.client.dashboard_link}")
+            bar.update(task, description="detecting")
 
         def on_scan(outcome: JobOutcome) -> None:
             counts[outcome.status] += 1
             rate = 60 * counts["done"] / (time.perf_counter() - begun)
-            bar.update(task, advance=1, failed=counts["failed"], rate=f"{rate:.1f} a minute")
+            bar.update(task, advance=1, failed=counts["failed"], rate=f"{rate:.1f}")
             if as_json:
                 print(json.dumps({**asdict(outcome), "source": str(outcome.source)}), flush=True)
             elif shown and outcome.status == "failed":
@@ -77,7 +78,7 @@ def _bar(shown: bool) -> Progress:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[failed]} failed, {task.fields[rate]}"),
+        TextColumn("{task.fields[failed]} failed, {task.fields[rate]} a minute, left"),
         TimeRemainingColumn(),
         console=errors,
         transient=True,
