@@ -271,13 +271,15 @@ def test_a_training_table_without_a_column_is_refused(tmp_path, capsys):
     assert "label" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["--help"], ["detect", "--help"], ["train", "all", "--help"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["detect", "--help"], ["train", "all", "--help"], ["cohort", "--help"]]
+)
 def test_help_imports_nothing_heavy(words):
     code = (
         f"import sys; from microbleeds.cli import main; sys.argv = ['microbleeds', *{words!r}]\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "heavy = {'numpy', 'scipy', 'torch', 'openvino', 'SimpleITK', 'nibabel'}\n"
+        "heavy = {'numpy', 'scipy', 'torch', 'openvino', 'SimpleITK', 'nibabel', 'dask'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

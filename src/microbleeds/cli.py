@@ -10,7 +10,9 @@ from typing import Annotated
 import typer
 
 from microbleeds.errors import UserError
+from microbleeds.options import Memory, Model, PointOption
 from microbleeds.settings import MEMORY_GB, CleanUpSettings
+from microbleeds.study.cli import SpreadLabels, bids_app, cohort
 from microbleeds.train.cli import cross_validate, fine_tune, train_app
 
 app = typer.Typer(
@@ -24,6 +26,8 @@ app = typer.Typer(
 app.add_typer(train_app, name="train")
 app.command("fine-tune")(fine_tune)
 app.command("cross-validate")(cross_validate)
+app.command("cohort")(cohort)
+app.command("bids-app", cls=SpreadLabels)(bids_app)
 
 
 CLEAN_UP = CleanUpSettings()
@@ -36,14 +40,6 @@ class ContrastOption(StrEnum):
     t2star = "t2star"
     swi = "swi"
     qsm = "qsm"
-
-
-class PointOption(StrEnum):
-    """Where on the curve of true against false positives the thresholds stand."""
-
-    sensitive = "sensitive"
-    balanced = "balanced"
-    precise = "precise"
 
 
 class ConventionOption(StrEnum):
@@ -67,12 +63,8 @@ Series = Annotated[
 ]
 Out = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results")]
 ContrastArg = Annotated[ContrastOption, typer.Option(help="Kind of image; auto looks at it")]
-Model = Annotated[str, typer.Option(help="A shipped model's name, or a model folder")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results")]
 Threads = Annotated[int, typer.Option(min=0, help="Threads to use; 0: all that are allowed")]
-Memory = Annotated[
-    float, typer.Option(min=0.1, help="GB a network may take; larger scans are done in pieces")
-]
 Mask = Annotated[Path | None, typer.Option(help="Your own brain mask, on the scan's grid")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random")]
 

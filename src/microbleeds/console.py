@@ -254,13 +254,15 @@ def compare_and_show(baseline: Path, follow_up: Path, out: Path, **options: Any)
     console.print(f"Page: {paths.page}. {RESEARCH_USE}", highlight=False)
 
 
-def group_and_show(out: Path) -> None:
-    """Put the results of a folder together and say where."""
+def group_and_show(out: Path, quiet: bool = False) -> None:
+    """Put the results of a folder together and, unless `quiet`, say where."""
     from microbleeds.report.results import RESEARCH_USE
     from microbleeds.study.group import write_group
 
     with errors.status("reading results"):
         made = write_group(out)
+    if quiet:
+        return
     plural = "" if made.scans == 1 else "s"
     console.print(
         f"[bold]{made.scans} scan{plural}[/bold], {made.failed} failed: {made.table}, {made.page}",

@@ -1,4 +1,4 @@
-"""From paths to written results: what the commands `detect`, `preprocess` and `demo` do."""
+"""From paths to written results: what `detect`, `preprocess`, `demo` and `cohort` do."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import numpy as np
 
 from microbleeds.console import extra
 from microbleeds.errors import UserError
-from microbleeds.models.zoo import DEFAULT_MODEL, load_brain, load_models
-from microbleeds.pipeline import Detections, detect
+from microbleeds.models.engine import Engine
+from microbleeds.models.zoo import DEFAULT_MODEL, Models, load_brain, load_models
+from microbleeds.pipeline import Detections, StepHook, detect
 from microbleeds.prepare.brain import brain_mask
 from microbleeds.prepare.prepare import prepare
 from microbleeds.report.bids import OutputPaths, output_stem, plan_outputs, source_name
@@ -25,12 +26,31 @@ from microbleeds.report.pictures import draw_detections
 from microbleeds.report.regions import name_regions
 from microbleeds.report.results import write_results
 from microbleeds.scan import Scan, read_mask, read_scan, write_nifti
-from microbleeds.settings import MEMORY_GB, OperatingPoint
+from microbleeds.settings import MEMORY_GB, OperatingPoint, Settings
 
 if TYPE_CHECKING:
     from microbleeds.dicom.read import DicomSource
 
 ContrastChoice = Literal["auto", "t2star", "swi", "qsm"]
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What every scan of a run is detected with."""
+
+    models: Models
+    brain: Engine
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is made of each scan besides masks, tables and the record."""
+
+    picture: bool = True
+    regions: bool = True
+    report: bool = False  # the HTML page
+    dicom: bool = False  # DICOM results, of scans from DICOM folders
 
 
 @dataclass(frozen=True)
@@ -79,29 +99,14 @@ def detect_files(
     if bids:
         check_dataset(out)
     plans = plan_outputs(sources, out, overwrite, bids)
-    models, brain_engine = load_models(model, threads, memory_gb), load_brain(threads, memory_gb)
-    settings = models.card.settings(point, threads)
+    tools = load_tools(model, point, threads, memory_gb)
+    wanted = Wanted(picture, regions, report, dicom)
     outcomes = []
     for source, paths in zip(sources, plans, strict=True):
         try:
-            on_step(source, "reading")
-            scan, origin = _read(source, contrast, series)
-            brain = None if mask is None else read_mask(mask, scan)
-            step = partial(on_step, source)
-            found = detect(scan, models, brain_engine, settings, brain, step)
-            if regions:
-                on_step(source, "regions")
-                found = name_regions(scan, found)
-            on_step(source, "writing")
-            if dicom and origin is not None:
-                from microbleeds.dicom.write import write_dicom
-
-                write_dicom(scan, origin, found, models, paths)
-            if picture:
-                draw_detections(scan, found.brain, found.microbleeds, paths.picture)
-            write_results(scan, source, found, models, paths, mask, series)
-            if report:
-                write_page(paths.report, scan)
+            scan, found = detect_file(
+                source, paths, tools, wanted, contrast, mask, series, partial(on_step, source)
+            )
             if bids:
                 write_dataset(out, source, paths)
             outcome = Outcome(source, scan, found, paths)
@@ -110,6 +115,47 @@ def detect_files(
         on_scan(outcome)
         outcomes.append(outcome)
     return outcomes
+
+
+def load_tools(model: str, point: OperatingPoint, threads: int, memory_gb: float) -> Tools:
+    """Networks and settings. Raises UserError when the model or its operating point is missing."""
+    models = load_models(model, threads, memory_gb)
+    return Tools(models, load_brain(threads, memory_gb), models.card.settings(point, threads))
+
+
+def detect_file(
+    source: Path,
+    paths: OutputPaths,
+    tools: Tools,
+    wanted: Wanted,
+    contrast: ContrastChoice = "auto",
+    mask: Path | None = None,
+    series: str | None = None,
+    on_step: StepHook = lambda step: None,
+) -> tuple[Scan, Detections]:
+    """Detect in one scan and write its results to `paths`.
+
+    mask: the user's own brain mask; series: of a DICOM folder, which one to take.
+    Raises UserError when the scan or the mask cannot be used, or a file cannot be written.
+    """
+    on_step("reading")
+    scan, origin = _read(source, contrast, series)
+    brain = None if mask is None else read_mask(mask, scan)
+    found = detect(scan, tools.models, tools.brain, tools.settings, brain, on_step)
+    if wanted.regions:
+        on_step("regions")
+        found = name_regions(scan, found)
+    on_step("writing")
+    if wanted.dicom and origin is not None:
+        from microbleeds.dicom.write import write_dicom
+
+        write_dicom(scan, origin, found, tools.models, paths)
+    if wanted.picture:
+        draw_detections(scan, found.brain, found.microbleeds, paths.picture)
+    write_results(scan, source, found, tools.models, paths, mask, series)
+    if wanted.report:
+        write_page(paths.report, scan)
+    return scan, found
 
 
 def preprocess_file(

@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from microbleeds.errors import UserError
-from microbleeds.report.bids import nifti_stem, output_paths, plan_outputs
+from microbleeds.report.bids import (
+    nifti_stem,
+    output_paths,
+    plan_outputs,
+    result_paths,
+    stem_with_space,
+)
 
 
 def test_the_files_of_a_plain_scan():
@@ -59,3 +65,16 @@ def test_existing_outputs_are_only_overwritten_when_asked(tmp_path):
     with pytest.raises(UserError, match=r"scan_desc-brain_mask.nii.gz exists already"):
         plan_outputs([scan], tmp_path)
     assert plan_outputs([scan], tmp_path, overwrite=True) == (plan,)
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("sub-01_swi", "sub-01_space-swi"),
+        ("sub-01_ses-a_run-2_T2starw", "sub-01_ses-a_run-2_space-T2starw"),
+        ("scan", "scan"),
+    ],
+)
+def test_images_of_one_session_have_results_of_their_own(name, stem, tmp_path):
+    assert stem_with_space(name) == stem
+    assert result_paths(stem, tmp_path).report == tmp_path / f"{stem}_cmb.json"

@@ -12,7 +12,7 @@ import pytest
 
 from microbleeds.errors import UserError
 from microbleeds.report.bids import OutputPaths, plan_outputs, tree_folder
-from microbleeds.report.dataset import check_dataset, write_dataset
+from microbleeds.report.dataset import check_dataset, describe_dataset, write_dataset
 from microbleeds.report.table import write_candidates, write_detections
 from microbleeds.scan import write_nifti
 from microbleeds.steps import Candidate
@@ -59,6 +59,25 @@ def test_sidecars_name_their_sources(raw):
     description = json.loads((out / "dataset_description.json").read_text())
     linked = out / description["DatasetLinks"]["raw"]
     assert (linked / source.removeprefix("bids:raw:")).parent.resolve() == scan.parent.resolve()
+
+
+def test_a_scan_that_is_a_link_is_named_where_it_stands(raw, tmp_path):
+    scan = raw / "sub-01" / "ses-a" / "anat" / "sub-01_ses-a_swi.nii.gz"
+    (raw / ".git").mkdir()
+    (raw / ".git" / "annexed").touch()
+    scan.symlink_to(raw / ".git" / "annexed")
+    paths = results(tmp_path / "out", scan)
+    sidecar = json.loads((paths.mask.parent / "sub-01_ses-a_label-CMB_mask.json").read_text())
+    assert sidecar["SpatialReference"] == "bids:raw:sub-01/ses-a/anat/sub-01_ses-a_swi.nii.gz"
+
+
+def test_the_description_is_written_once(raw, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    name = describe_dataset(out, raw)
+    written = (out / "dataset_description.json").stat().st_ino
+    assert describe_dataset(out, raw) == name == "raw"
+    assert (out / "dataset_description.json").stat().st_ino == written
 
 
 def test_every_column_of_the_table_is_described(raw):

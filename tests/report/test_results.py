@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -36,19 +37,19 @@ def test_definite_microbleeds_reach_the_precise_thresholds(head, brain):
             start=1,
         )
     )
-    said = record(head, "scan.nii", found(brain, rows), MODELS)
+    said = record(head, Path("scan.nii"), found(brain, rows), MODELS)
     assert (said["microbleeds"], said["definite"]) == (3, 1)
 
 
 def test_volume_and_regions_are_of_the_kept_only(head, brain):
     rows = tuple(replace(row, region="insula", side="left") for row in ROWS)
-    said = record(head, "scan.nii", found(brain, rows), MODELS)
+    said = record(head, Path("scan.nii"), found(brain, rows), MODELS)
     assert said["volume_mm3"] == 67.0 and said["regions"] is None
     registered = found(brain, rows, registration=Registration(np.eye(4), np.eye(4), 0.9))
-    said = record(head, "scan.nii", registered, MODELS)
+    said = record(head, Path("scan.nii"), registered, MODELS)
     assert said["regions"].pop("insula") == 2 and not any(said["regions"].values())
     failed = replace(registered, registration=Registration(np.eye(4), np.eye(4), 0.1, "far off"))
-    assert record(head, "scan.nii", failed, MODELS)["regions"] is None
+    assert record(head, Path("scan.nii"), failed, MODELS)["regions"] is None
 
 
 def test_every_warning_has_a_flag(saved, head, brain):

@@ -17,6 +17,7 @@ DSEG = "_seg-CMB_dseg"
 CANDIDATES = "_label-CMB_candidates"
 BRAIN = "_desc-brain_mask"
 REPORT = "_cmb"
+FAILURES = "failures"  # folder of what a cohort could not be detected in, one JSON file a scan
 
 
 @dataclass(frozen=True)
@@ -57,20 +58,38 @@ def source_name(source: Path) -> str:
     return nifti_stem(source)
 
 
+def is_bids_name(name: str) -> bool:
+    """Whether a name (no `.nii`) is one that BIDS gives to an image."""
+    return _BIDS.fullmatch(name) is not None
+
+
 def output_stem(name: str) -> str:
     """What every output of a scan begins with.
 
     A BIDS name loses its suffix and the entities that the outputs set themselves.
     """
-    if not _BIDS.fullmatch(name):
+    if not is_bids_name(name):
         return name
     entities = name.split("_")[:-1]
     return "_".join(entity for entity in entities if entity.split("-")[0] not in _REPLACED)
 
 
+def stem_with_space(name: str) -> str:
+    """A stem that tells the images of a session apart: `sub-01_space-swi` for `sub-01_swi`.
+
+    BIDS has `space` for the image that a derivative lies on. Other names stay as they are.
+    """
+    stem = output_stem(name)
+    return stem if stem == name else f"{stem}_space-{name.split('_')[-1]}"
+
+
 def output_paths(name: str, folder: Path) -> OutputPaths:
     """Where the outputs of the scan called `name` (no `.nii`) go in `folder`."""
-    stem = output_stem(name)
+    return result_paths(output_stem(name), folder)
+
+
+def result_paths(stem: str, folder: Path) -> OutputPaths:
+    """The outputs in `folder` that begin with `stem`."""
     return OutputPaths(
         mask=folder / f"{stem}{MASK}.nii.gz",
         dseg=folder / f"{stem}{DSEG}.nii.gz",
@@ -92,7 +111,7 @@ def tree_folder(name: str, folder: Path) -> Path:
     Raises UserError when the name is none of BIDS.
     """
     found = re.match(r"(sub-[A-Za-z0-9]+)(?:_(ses-[A-Za-z0-9]+))?_", name)
-    if not _BIDS.fullmatch(name) or not found:
+    if not is_bids_name(name) or not found:
         raise UserError(
             f"{name!r} is no BIDS name, which --bids needs; call the scan something like "
             "sub-01_T2starw.nii.gz, or leave --bids out."

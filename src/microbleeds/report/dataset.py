@@ -12,7 +12,7 @@ from typing import Any
 
 import microbleeds
 from microbleeds.errors import UserError
-from microbleeds.report.bids import OutputPaths, nifti_stem
+from microbleeds.report.bids import FAILURES, OutputPaths, nifti_stem
 from microbleeds.report.files import write_json, write_text
 from microbleeds.report.results import RESEARCH_USE
 
@@ -20,7 +20,7 @@ BIDS_VERSION = "1.10.0"
 DESCRIPTION = "dataset_description.json"
 _IGNORED = (  # what BIDS has no name for: of each scan; of all of them together (study/group.py)
     "*_cmb.*", "*.dcm", "*_candidates.tsv", "*_mars.tsv",
-    "group.*", "group_provenance.json", "failures.tsv", "failures",
+    "group.*", "group_provenance.json", "failures.tsv", FAILURES,
 )  # fmt: skip
 _README = f"""# Microbleeds
 
@@ -56,8 +56,14 @@ def write_dataset(out: Path, source: Path, paths: OutputPaths) -> None:
     Raises UserError when `out` is a dataset of another type or cannot be written.
     """
     raw, place = _raw_dataset(source)
-    link = _describe(out, raw)
-    scan = f"bids:{link}:{place.as_posix()}"
+    write_sidecars(out, paths, f"bids:{describe_dataset(out, raw)}:{place.as_posix()}")
+
+
+def write_sidecars(out: Path, paths: OutputPaths, scan: str) -> None:
+    """Describe the images of one scan, whose BIDS URI is `scan`, in the dataset `out`.
+
+    Raises UserError when a file cannot be written.
+    """
     brain = f"bids::{paths.brain.relative_to(out).as_posix()}"
     common: dict[str, Any] = {"SpatialReference": scan}
     write_json(
@@ -81,7 +87,7 @@ def write_dataset(out: Path, source: Path, paths: OutputPaths) -> None:
 
 def check_dataset(out: Path) -> None:
     """Raise UserError when the folder is a BIDS dataset that results do not belong into."""
-    kind = _read(out / DESCRIPTION).get("DatasetType", "raw") if _described(out) else "derivative"
+    kind = _read(out / DESCRIPTION).get("DatasetType", "raw") if is_dataset(out) else "derivative"
     if kind != "derivative":
         raise UserError(
             f"{out} is a {kind} BIDS dataset; choose a folder for derivatives, such as "
@@ -91,17 +97,21 @@ def check_dataset(out: Path) -> None:
 
 def _raw_dataset(source: Path) -> tuple[Path, Path]:
     """The root of the dataset that a scan is part of, else its folder; and its path in there."""
-    source = source.resolve()
-    root = next((folder for folder in source.parents if _described(folder)), source.parent)
+    source = source.parent.resolve() / source.name  # a link, as DataLad's files are, stays itself
+    root = next((folder for folder in source.parents if is_dataset(folder)), source.parent)
     return root, source.relative_to(root)
 
 
-def _described(folder: Path) -> bool:
+def is_dataset(folder: Path) -> bool:
+    """Whether a folder is a BIDS dataset, raw or derivative."""
     return (folder / DESCRIPTION).is_file()
 
 
-def _describe(out: Path, raw: Path) -> str:
-    """Write or complete the description; returns the name under which it links the raw data."""
+def describe_dataset(out: Path, raw: Path) -> str:
+    """Write or complete the description; returns the name under which it links the raw data.
+
+    Raises UserError when a file cannot be read or written.
+    """
     description: dict[str, Any] = {
         "Name": "Microbleeds",
         "BIDSVersion": BIDS_VERSION,
@@ -114,15 +124,16 @@ def _describe(out: Path, raw: Path) -> str:
             }
         ],
     }
-    if _described(out):
-        description |= _read(out / DESCRIPTION)
+    there = _read(out / DESCRIPTION) if is_dataset(out) else {}
+    description |= there
     links: dict[str, str] = dict(description.get("DatasetLinks", {}))
     target = Path(os.path.relpath(raw, out.resolve())).as_posix()
     known = [name for name, value in links.items() if value == target]
     number = len(links) + 1
     name = known[0] if known else "raw" if number == 1 else f"raw{number}"
     description["DatasetLinks"] = links | {name: target}
-    write_json(out / DESCRIPTION, description)
+    if description != there:  # runs side by side leave it alone
+        write_json(out / DESCRIPTION, description)
     for file, text in ((".bidsignore", "\n".join(_IGNORED) + "\n"), ("README.md", _README)):
         if not (out / file).exists():
             write_text(out / file, text)
@@ -138,6 +149,11 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no JSON object; correct or remove it.")
     return content
+
+
+def sidecars(paths: OutputPaths) -> tuple[Path, ...]:
+    """The files that describe the images of one scan."""
+    return tuple(_sidecar(image) for image in (paths.brain, paths.mask, paths.dseg))
 
 
 def _sidecar(image: Path) -> Path:

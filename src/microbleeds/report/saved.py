@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import microbleeds
 from microbleeds.errors import UserError
 from microbleeds.prepare.traits import Traits
-from microbleeds.report.bids import REPORT, OutputPaths, output_paths
+from microbleeds.report.bids import REPORT, OutputPaths, result_paths
 from microbleeds.report.files import MISSING, read_table
 from microbleeds.report.results import scan_checksum
 from microbleeds.report.table import read_candidates
@@ -85,7 +85,7 @@ def read_result(record_path: Path, scan: Scan | Path | None = None) -> SavedResu
     when the scan is gone or is another.
     """
     record = read_record(record_path)
-    paths = output_paths(record_path.name.removesuffix(f"{REPORT}.json"), record_path.parent)
+    paths = result_paths(record_path.name.removesuffix(f"{REPORT}.json"), record_path.parent)
     for path in (paths.table, paths.candidates, paths.brain):
         if not path.is_file():
             raise UserError(f"{path} is missing, so the results are not whole; run detect again.")

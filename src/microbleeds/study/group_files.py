@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from microbleeds.errors import UserError
-from microbleeds.report.bids import REPORT
+from microbleeds.report.bids import FAILURES, REPORT
 from microbleeds.study.group_row import printable
-
-FAILURES = "failures"  # the folder of what could not be detected in, one JSON file a scan
 
 
 @dataclass(frozen=True)
