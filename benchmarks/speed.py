@@ -39,7 +39,7 @@ HEAD = ((176, 208, 60), (0.8, 0.8, 2.0))  # the one that the released code was t
 THREADS = (1, 2)
 # What the span that the released code covers itself does not hold.
 OUTSIDE = ("start and imports", "reading", "brain mask", "regions", "writing")
-app = typer.Typer(help=__doc__)
+app = typer.Typer()
 
 
 class Clock:
@@ -337,11 +337,14 @@ def own_steps(run: dict[str, Any]) -> dict[str, float]:
     return {step: cpu for step, (cpu, _) in run["spent"].items() if not step.startswith(" ")}
 
 
-@app.command()
+@app.callback(invoke_without_command=True)
 def tables(
+    context: typer.Context,
     only: Annotated[str, typer.Option(help="steps, floor, growth or released")] = "",
 ) -> None:
-    """Measure and print."""
+    """Measure and print; the commands are what its processes run."""
+    if context.invoked_subcommand:
+        return
     real = sorted(REAL.glob("*T2S.nii.gz"))
     with tempfile.TemporaryDirectory() as temporary:
         images, masks = resampled_heads(Path(temporary)) if only != "floor" else ([], [])
