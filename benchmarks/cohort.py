@@ -5,6 +5,7 @@
     python benchmarks/cohort.py kill-run             # the whole run killed ten times, and resumed
     python benchmarks/cohort.py full-disk            # the disk full in the middle, then not
     python benchmarks/cohort.py throughput           # one worker against two
+    python benchmarks/cohort.py cores                # the same of plain processes, without Dask
     python benchmarks/cohort.py overhead             # 10,000 tasks that do nothing
     python benchmarks/cohort.py memory               # of the main process, 40 to 4,000 stub scans
 
@@ -23,6 +24,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
@@ -31,6 +34,7 @@ import numpy as np
 import psutil
 import typer
 
+from microbleeds import detect, load_brain, load_models, read_scan
 from microbleeds.run import Wanted
 from microbleeds.scan import write_nifti
 from microbleeds.settings import Contrast
@@ -171,6 +175,27 @@ def throughput(scans: Scans = 40) -> None:
             f"{60 * rates[-1] / workers:.0f} a core-hour"
         )
     print(f"two against one: {rates[1] / rates[0]:.2f}")
+
+
+@app.command()
+def cores(repeats: int = 6) -> None:
+    """One process that detects again and again, then two side by side: what two cores can give."""
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        alone = pool.submit(seconds_a_scan, repeats).result()
+        beside = list(pool.map(seconds_a_scan, (repeats, repeats)))
+    told = ", ".join(f"{wall:.2f} s ({cpu:.2f} of CPU)" for wall, cpu in (alone, *beside))
+    print(f"alone, then two at once: {told}; {2 * alone[0] / np.mean([b[0] for b in beside]):.2f}")
+
+
+def seconds_a_scan(repeats: int) -> tuple[float, float]:
+    """Wall and CPU seconds of `detect` in one thread, networks warm."""
+    models, brain = load_models(threads=1), load_brain(threads=1)
+    scan, settings = read_scan(scan_path(0)), models.card.settings(threads=1)
+    detect(scan, models, brain, settings)
+    wall, cpu = time.perf_counter(), time.process_time()
+    for _ in range(repeats):
+        detect(scan, models, brain, settings)
+    return (time.perf_counter() - wall) / repeats, (time.process_time() - cpu) / repeats
 
 
 @app.command()
