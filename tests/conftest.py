@@ -1,7 +1,58 @@
-"""A head of ellipsoids with FreeSurfer numbers, for every test that needs a whole head."""
+"""For many tests: a head of ellipsoids with FreeSurfer numbers, the command line, a browser."""
+
+import shutil
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+
+from microbleeds.cli import main
+
+
+def run(*words: object, entry=main) -> int:
+    """Exit code of `microbleeds WORDS`."""
+    argv, sys.argv = sys.argv, ["microbleeds", *map(str, words)]
+    try:
+        entry()
+    except SystemExit as end:
+        return int(end.code or 0)
+    finally:
+        sys.argv = argv
+    return 0
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium; tests that need it are skipped where it is not installed."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("Chromium is not installed")
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Opens a file at a width; whatever the page logs or asks for is collected."""
+    tabs = []
+
+    def open_at(file: Path, width: int):
+        tab = browser.new_page(viewport={"width": width, "height": 800})
+        tab.complaints, tab.requests = [], []
+        tab.on("console", lambda message: tab.complaints.append(message.text))
+        tab.on("pageerror", lambda error: tab.complaints.append(str(error)))
+        tab.on("request", lambda request: tab.requests.append(request.url))
+        tab.goto(file.as_uri(), wait_until="load")
+        tabs.append(tab)
+        return tab
+
+    yield open_at
+    for tab in tabs:
+        tab.close()
 
 
 def ellipsoid(shape, centre, radii):

@@ -12,20 +12,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from microbleeds.cli import main
 from microbleeds.mni.atlas import GROUPS
 
-
-def run(*words: object) -> int:
-    """Exit code of `microbleeds WORDS`."""
-    argv, sys.argv = sys.argv, ["microbleeds", *map(str, words)]
-    try:
-        main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    finally:
-        sys.argv = argv
-    return 0
+from .conftest import run
 
 
 def one_sentence(text: str) -> bool:

@@ -10,19 +10,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from microbleeds.cli import main
 from microbleeds.report.table import read_candidates
 
-
-def run(*words: object) -> int:
-    argv, sys.argv = sys.argv, ["microbleeds", *map(str, words)]
-    try:
-        main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    finally:
-        sys.argv = argv
-    return 0
+from ..conftest import run
 
 
 @pytest.fixture(scope="module")

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from microbleeds.report.page import write_page
 
 from .conftest import KEPT, ROWS, write
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-playwright = pytest.importorskip("playwright.sync_api")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
 BROKEN = """() => Promise.all([...document.querySelectorAll('image')].map(async element => {
   const picture = new Image(); picture.src = element.getAttribute('href');
@@ -24,14 +20,6 @@ SMALLEST_LINK = """() => Math.min(...[...document.querySelectorAll('nav a, tbody
 ABOVE_BACKGROUND = """() => [...document.querySelectorAll('p, dt, dd, th, td, figcaption')]
   .filter(element => element.textContent.trim())
   .map(element => getComputedStyle(element).color.match(/\\d+/g).slice(0, 3).map(Number))"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
@@ -47,23 +35,9 @@ def page_file(tmp_path_factory, head, brain):
 
 
 @pytest.fixture
-def opened(browser, page_file):
-    """A page opened at a width; whatever it logs or asks for is collected."""
-    tabs = []
-
-    def open_at(width: int):
-        tab = browser.new_page(viewport={"width": width, "height": 800})
-        tab.complaints, tab.requests = [], []
-        tab.on("console", lambda message: tab.complaints.append(message.text))
-        tab.on("pageerror", lambda error: tab.complaints.append(str(error)))
-        tab.on("request", lambda request: tab.requests.append(request.url))
-        tab.goto(page_file.as_uri(), wait_until="load")
-        tabs.append(tab)
-        return tab
-
-    yield open_at
-    for tab in tabs:
-        tab.close()
+def opened(open_page, page_file):
+    """The page opened at a width."""
+    return partial(open_page, page_file)
 
 
 @pytest.mark.parametrize("width", [320, 375, 768, 1200])

@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
-from microbleeds.cli import main
 from microbleeds.study.cli import main_bids_app, spread_labels
 
-
-def run(*words: object, entry=main) -> int:
-    argv, sys.argv = sys.argv, ["microbleeds", *map(str, words)]
-    try:
-        entry()
-    except SystemExit as end:
-        return int(end.code or 0)
-    finally:
-        sys.argv = argv
-    return 0
+from ..conftest import run
 
 
 def test_a_flag_takes_several_labels():

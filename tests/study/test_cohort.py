@@ -6,13 +6,11 @@ import json
 import os
 import shutil
 import signal
-import sys
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
 import pytest
 
-from microbleeds.cli import main
 from microbleeds.run import Wanted
 from microbleeds.study.cluster import Connection, Resources, connect
 from microbleeds.study.cohort import run_jobs
@@ -20,6 +18,8 @@ from microbleeds.study.failures import read_failure
 from microbleeds.study.job import JobOutcome, Plan, ScanJob
 from microbleeds.study.scratch import SCRATCH
 from microbleeds.study.worker import RunStoppedError
+
+from ..conftest import run
 
 distributed = pytest.importorskip("distributed")
 
@@ -104,17 +104,6 @@ def test_a_scan_that_kills_its_workers_is_a_failure_that_the_next_run_tries_agai
     assert "lost its worker 2 times" in lost.problem
     failure = read_failure(plan.out, next(job for job in jobs(3) if job.stem == "1"))
     assert failure.sentence == lost.problem and failure.key is None
-
-
-def run(*words: object) -> int:
-    argv, sys.argv = sys.argv, ["microbleeds", *map(str, words)]
-    try:
-        main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    finally:
-        sys.argv = argv
-    return 0
 
 
 @pytest.fixture

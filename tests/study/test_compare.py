@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,7 +13,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from microbleeds.cli import main
 from microbleeds.models.zoo import load_models
 from microbleeds.pipeline import Detections
 from microbleeds.report.bids import output_paths
@@ -25,22 +23,13 @@ from microbleeds.steps import Candidate
 from microbleeds.study.check import check_visits
 from microbleeds.study.visit import Visit, disagreement
 
+from ..conftest import run
+
 POSE = np.eye(4)
 POSE[:3, :3] = rotation(np.deg2rad([3.0, -4.0, 6.0]))
 POSE[:3, 3] = (4.0, -3.0, 5.0)
 OLD, OLD_FAINT = (10.0, 20.0, 5.0), (-25.0, 5.0, 12.0)
 NEW, GONE = (-12.0, -30.0, 0.0), (20.0, -20.0, 20.0)
-
-
-def run(*words):
-    argv, sys.argv = sys.argv, ["microbleeds", *map(str, words)]
-    try:
-        main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    finally:
-        sys.argv = argv
-    return 0
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import csv
 import json
 import re
 import runpy
-import shutil
+from functools import partial
 from html import unescape
 from pathlib import Path
 from urllib.parse import unquote
@@ -20,7 +20,6 @@ from microbleeds.study.group_charts import bar_chart, count_chart, value_chart
 from microbleeds.study.group_tally import BRAIN_CM3, Histogram
 
 fabricate = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "group.py"))["fabricate"]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @pytest.fixture(scope="module")
@@ -126,34 +125,10 @@ def test_charts_show_the_filled_part_in_few_bars():
     assert "nothing" in bar_chart("Empty", [])
 
 
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed")
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
-def opened(browser, out):
-    """The page opened at a width; whatever it logs or asks for is collected."""
-    tabs = []
-
-    def open_at(width: int):
-        tab = browser.new_page(viewport={"width": width, "height": 800})
-        tab.complaints, tab.requests = [], []
-        tab.on("console", lambda message: tab.complaints.append(message.text))
-        tab.on("request", lambda request: tab.requests.append(request.url))
-        tab.goto((out / "group.html").as_uri(), wait_until="load")
-        tabs.append(tab)
-        return tab
-
-    yield open_at
-    for tab in tabs:
-        tab.close()
+def opened(open_page, out):
+    """The page opened at a width."""
+    return partial(open_page, out / "group.html")
 
 
 @pytest.mark.parametrize("width", [320, 375, 768, 1200])
