@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +76,18 @@ def write_sidecars(out: Path, paths: OutputPaths, scan: str) -> None:
         _sidecar(paths.mask),
         {"Description": "Cerebral microbleeds", "Type": "Lesion", **common},
     )
-    columns = {
-        name: {"Description": text, **({"Units": unit} if unit else {})}
-        for name, (text, unit) in _COLUMNS.items()
-    }
     write_json(
         _sidecar(paths.dseg),
-        {"Description": "Cerebral microbleeds, one number each", **common, **columns},
+        {"Description": "Cerebral microbleeds, one number each", **common, **described(_COLUMNS)},
     )
+
+
+def described(columns: Mapping[str, tuple[str, str | None]]) -> dict[str, dict[str, str]]:
+    """What a BIDS sidecar says of a table's columns: from name to (words, unit or None)."""
+    return {
+        name: {"Description": text, **({"Units": unit} if unit else {})}
+        for name, (text, unit) in columns.items()
+    }
 
 
 def check_dataset(out: Path) -> None:

@@ -12,12 +12,13 @@ from typing import Any
 import microbleeds
 from microbleeds.errors import UserError
 from microbleeds.report.bids import REPORT
+from microbleeds.report.dataset import described
 from microbleeds.report.files import write_json, write_table, write_text
 from microbleeds.report.results import RESEARCH_USE
 from microbleeds.study.group_files import Failure, FolderContent, folder_content
 from microbleeds.study.group_page import render
 from microbleeds.study.group_row import read_row
-from microbleeds.study.group_table import COLUMNS, FAILURE_COLUMNS, cells, sidecar
+from microbleeds.study.group_table import COLUMNS, FAILURE_COLUMNS, cells
 from microbleeds.study.group_tally import Names, Tally
 
 # no result of a scan can have these names, all of which end otherwise
@@ -57,7 +58,7 @@ def write_group(out: Path) -> GroupSummary:
             )
         write_table(table, _rows(content, tally), tuple(COLUMNS))
         write_table(out / FAILED, _failed(content, tally), FAILURE_COLUMNS)
-        write_json(table.with_suffix(".json"), sidecar())
+        write_json(table.with_suffix(".json"), described(COLUMNS))
         warnings = mixed(tally.made)
         write_text(page, render(out, tally, content.failures(), warnings))
     write_json(provenance, record(tally, warnings))

@@ -80,11 +80,3 @@ def cells(row: ScanRow) -> dict[str, Any]:
         **{column: row.seconds.get(step) for step, column in STEPS.items()},
         "seconds": round(sum(row.seconds.values()), 3),
     }
-
-
-def sidecar() -> dict[str, Any]:
-    """The BIDS description of the table's columns."""
-    return {
-        name: {"Description": text, **({"Units": unit} if unit else {})}
-        for name, (text, unit) in COLUMNS.items()
-    }
