@@ -5,11 +5,12 @@
     python benchmarks/accuracy.py --contrast swi --bleeds 0 0 --no-real   # heads without any bleed
 
 Simulated heads are whole, from label maps 17-20 of ../shared/anatomy, which no network was trained
-on; they go through the whole chain, brain mask included, and are kept in work/accuracy, each in all
-three contrasts. Matching is that of the VALDO challenge: nearest centres within 5 mm. Simulated
-bleeds that look smaller than 2 mm (`--least-mm`), which is where microbleeds begin (Greenberg 2009)
-and where 95 % of those rated on T2* in public tables lie above, count neither as found nor as
-missed, and detections of them not as false. Real scans are measured only.
+on; they go through the whole chain, brain mask included, and are kept in work/accuracy: those in
+T2* in one folder (2D or 3D protocols), those in SWI and QSM, from one 3D echo, in another. Matching
+is that of the VALDO challenge: nearest centres within 5 mm. Simulated bleeds that look smaller than
+2 mm (`--least-mm`), which is where microbleeds begin (Greenberg 2009) and where 95 % of those rated
+on T2* in public tables lie above, count neither as found nor as missed, and detections of them not
+as false. Real scans are measured only.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 import nibabel as nib
 import numpy as np
@@ -72,9 +73,14 @@ def after_step(found: Detections, step: str) -> Lesions:
     )
 
 
-def heads_folder(bleeds: tuple[int, int] = (0, 12)) -> Path:
+def series_of(contrast: str) -> tuple[Contrast, ...]:
+    """The contrasts that are made of the same heads as this one."""
+    return ("t2star",) if contrast == "t2star" else ("swi", "qsm")
+
+
+def heads_folder(contrast: str = "t2star", bleeds: tuple[int, int] = (0, 12)) -> Path:
     """Where the simulated heads with so many microbleeds (fewest, most) are kept."""
-    return ROOT / "work" / "accuracy" / f"{bleeds[0]}-{bleeds[1]}"
+    return ROOT / "work" / "accuracy" / f"{bleeds[0]}-{bleeds[1]}-{'-'.join(series_of(contrast))}"
 
 
 def simulated(folder: Path, contrast: str) -> Iterator[Measured]:
@@ -199,7 +205,6 @@ def main(
     figure: Annotated[Path | None, typer.Option(help="PNG of FROC and reliability")] = None,
 ) -> None:
     """Print the table."""
-    folder = heads_folder(bleeds)
     lines = [
         "| data | scans | microbleeds | step 1: TPR / FP a scan | step 2 | step 3 | TPR 95 % "
         "| F1 (95 %) | TPR at 1 FP a scan | at 2 |",
@@ -211,8 +216,9 @@ def main(
     settings = models.card.settings(point)  # type: ignore[arg-type]
     if heads:
         series = HeadSettings(lesions=LesionRanges(count=bleeds))
-        simulate_dataset(folder, heads, get_args(Contrast), SEED, HELD_OUT, series)
         for kind in contrast or ["t2star"]:
+            folder = heads_folder(kind, bleeds)
+            simulate_dataset(folder, heads, series_of(kind), SEED, HELD_OUT, series)
             cases = islice(simulated(folder, kind), heads)  # there may be more from another run
             findings, diameters = measure(cases, kind, models, settings, least_mm)
             lines.append(show(f"simulated {kind}", findings))

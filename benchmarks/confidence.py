@@ -1,7 +1,7 @@
 """How often the interval of a count holds the truth.
 
-    microbleeds detect work/accuracy/0-12/*_T2starw.nii.gz -o RESULTS --no-picture
-    python benchmarks/confidence.py RESULTS work/accuracy/0-12 t2star
+    microbleeds detect work/accuracy/0-12-t2star/*_T2starw.nii.gz -o RESULTS --no-picture
+    python benchmarks/confidence.py RESULTS work/accuracy/0-12-t2star t2star
 
 RESULTS: of simulated heads, whose truth is in the table `truth.tsv` of the folder they are in.
 A candidate is a true one when it is matched one to one with a visible microbleed within 5 mm.

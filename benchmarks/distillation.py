@@ -99,7 +99,8 @@ def main(
     limit = None if minutes is None else 60 * minutes
     work = Work(cache, time_limit_s=limit)
     rows = read_table(data)
-    tested = [replace(row, mask=None) for row in read_table(heads_folder() / "table.csv")]
+    tables = [heads_folder(kind) / "table.csv" for kind in ("t2star", "swi")]  # and QSM
+    tested = [replace(row, mask=None) for table in tables for row in read_table(table)]
     recipe = recipe_of("slim", steps)
     cases = prepare_cases(tested, recipe.cases, work.cache / "images")
     seen = [there.found for there in places_of(detector, cases, recipe, work)]

@@ -54,7 +54,7 @@ def errors(
     """Draw what was missed and what was found wrongly, least and most probable first."""
     models, brain = load_models(), load_brain()
     settings = models.card.settings(point)  # type: ignore[arg-type]
-    kinds = {f"simulated_{contrast}": islice(simulated(heads_folder(), contrast), heads)}
+    kinds = {f"simulated_{contrast}": islice(simulated(heads_folder(contrast), contrast), heads)}
     if contrast == "t2star":
         kinds["real"] = real()
     for kind, cases in kinds.items():

@@ -74,11 +74,13 @@ class TrueHead:
     side: NDArray[np.str_]
 
 
-def true_head(index: int, own: NDArray[np.float64], count: int, anatomies: list[Path]) -> TrueHead:
+def true_head(
+    index: int, own: NDArray[np.float64], count: int, anatomies: list[Path], volume: bool
+) -> TrueHead:
     """The labels of a head of the series, made again, at its microbleeds and at `count` places."""
     rng = np.random.default_rng([SEED, index])
     path = anatomies[int(rng.integers(len(anatomies)))]
-    anatomy, protocol = an.load_anatomy(path), random_protocol(rng)
+    anatomy, protocol = an.load_anatomy(path), random_protocol(rng, volume)
     ranges = HeadSettings().anatomy
     source = source_places(anatomy, HEAD_MM, ranges, copy.deepcopy(rng))
     labels = deform(anatomy, HEAD_MM, ranges, rng)
@@ -152,17 +154,19 @@ def main(
 ) -> None:
     """Print the table, and which regions are taken for which."""
     anatomies = [anatomy / path.name for path in HELD_OUT]
-    cases = list(simulated(heads_folder(), "t2star"))[:heads]
-    truths = [
-        true_head(i, _microbleeds(case.name), places, anatomies) for i, case in enumerate(cases)
-    ]
     engine = load_brain()
     print(HEADER)
     for kind in contrast or get_args(Contrast):
+        folder = heads_folder(kind)
+        cases = list(simulated(folder, kind))[:heads]
+        truths = [
+            true_head(i, _microbleeds(folder, case.name), places, anatomies, kind != "t2star")
+            for i, case in enumerate(cases)
+        ]
         for which in part or ["whole"]:
             rows: list[Rated] = []
             seconds, refused = [], []
-            for case, truth in zip(simulated(heads_folder(), kind), truths, strict=False):
+            for case, truth in zip(cases, truths, strict=True):
                 scan = part_of(read_scan(case.image, kind), which, engine)  # type: ignore[arg-type]
                 brain = brain_mask(scan, engine)
                 start = time.process_time()
@@ -175,8 +179,8 @@ def main(
             _show(kind, which, rows, seconds, refused)
 
 
-def _microbleeds(subject: str) -> NDArray[np.float64]:
-    record = json.loads((heads_folder() / f"{subject}.json").read_text())
+def _microbleeds(folder: Path, subject: str) -> NDArray[np.float64]:
+    record = json.loads((folder / f"{subject}.json").read_text())
     return np.array([b["xyz_mm"] for b in record["microbleeds"]]).reshape(-1, 3)
 
 

@@ -34,7 +34,7 @@ def line(name: str, contrast: str, heads: int) -> str:
     """CPU-seconds and figures of the heads with the constants as they stand."""
     models = load_models(threads=1)
     start = time.process_time()
-    cases = islice(simulated(heads_folder(), contrast), heads)
+    cases = islice(simulated(heads_folder(contrast), contrast), heads)
     findings, _ = measure(cases, contrast, models, models.card.settings(threads=1), 2.0)
     seconds = (time.process_time() - start) / heads
     figure, curve = summarise(findings["3"], resamples=1).figures, froc(findings[RATED])

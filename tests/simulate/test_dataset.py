@@ -32,8 +32,8 @@ def anatomies(small_labels, tmp_path_factory):
 def coarse(small_field):
     """Drawn protocols, their voxels made large so that tests are fast."""
 
-    def protocol(rng):
-        return replace(random_protocol(rng), acquired_mm=1.0, pixel_mm=1.0, slice_mm=2.5)
+    def protocol(rng, volume):
+        return replace(random_protocol(rng, volume), acquired_mm=1.0, pixel_mm=1.0, slice_mm=2.5)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dataset, "random_protocol", protocol)

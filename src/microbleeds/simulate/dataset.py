@@ -41,6 +41,7 @@ def simulate_dataset(
 ) -> None:
     """Write heads `first` to `first + count - 1` of the series that `seed` defines.
 
+    With T2* alone the protocol is 2D or 3D, with SWI or QSM it is 3D for all contrasts of a head.
     Head i depends on (seed, i) and the arguments alone, so a series can be split over machines and
     continued: heads already there are kept if they were made with the same settings. `table.csv`
     is what `train --data` takes; `truth.tsv` lists every microbleed, invisible ones (volume 0)
@@ -59,7 +60,8 @@ def simulate_dataset(
         else:
             rng = np.random.default_rng([seed, index])
             anatomy = load_anatomy(anatomies[int(rng.integers(len(anatomies)))])
-            head = simulate_head(anatomy, random_protocol(rng), contrasts, settings, rng)
+            protocol = random_protocol(rng, volume=contrasts != ("t2star",))
+            head = simulate_head(anatomy, protocol, contrasts, settings, rng)
             write_head(out, subject, head, {"anatomy": anatomy.name, **made_with})
         on_head(index)
     write_tables(out)

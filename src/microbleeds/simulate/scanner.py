@@ -30,10 +30,14 @@ class Protocol:
     tilt_deg: tuple[float, float] = (0.0, 0.0)  # of the slices about the scanner's x and y
 
 
-def random_protocol(rng: np.random.Generator) -> Protocol:
-    """A protocol such as clinics, trials and biobanks use: 2D T2*-GRE or 3D SWI, 1.5 or 3 T."""
+def random_protocol(rng: np.random.Generator, volume: bool = False) -> Protocol:
+    """A protocol such as clinics, trials and biobanks use, 1.5 or 3 T: two thirds in 2D slices.
+
+    volume: 3D for certain, as SWI and susceptibility maps are acquired (Haacke et al. 2009,
+    "Susceptibility-weighted imaging: technical aspects and clinical applications, part 1").
+    """
     field_t = float(rng.choice([1.5, 3.0], p=[0.4, 0.6]))
-    slices_2d = rng.random() < 0.65
+    slices_2d = rng.random() < 0.65 and not volume
     acquired = rng.uniform(0.5, 1.1)
     te = rng.uniform(18, 32) if slices_2d else rng.uniform(18, 26)
     return Protocol(
