@@ -3,7 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from microbleeds.train.augment import PUBLISHED_AUGMENT, AugmentSettings, augment, vary_intensity
+from microbleeds.train.augment import (
+    PUBLISHED_AUGMENT,
+    AugmentSettings,
+    augment,
+    turn,
+    vary_intensity,
+)
 
 STILL = AugmentSettings(
     gain=(1, 1), offset=(0, 0), gamma=(1, 1), noise_sd=(0, 0), blur_voxels=(0, 0)
@@ -65,3 +71,21 @@ def test_noise_has_the_published_variance():
     ]
     assert min(variances) == pytest.approx(0.01, rel=0.2)
     assert max(variances) == pytest.approx(0.04, rel=0.2)
+
+
+def test_a_turn_moves_a_linear_slope_by_its_angle():
+    """Linear interpolation is exact on a plane: its gradient must turn and its middle must stay."""
+    x, y = np.meshgrid(np.arange(24.0), np.arange(24.0), indexing="ij")
+    plane = np.repeat((2 * x - y + 3)[None, :, :, None], 2, axis=3).astype(np.float32)
+    turned = turn(plane, 30.0, 16)[0, :, :, 1]
+    a = np.deg2rad(30)
+    slope = (2 * np.cos(a) - np.sin(a), -2 * np.sin(a) - np.cos(a))
+    i, j = np.meshgrid(np.arange(16) - 7.5, np.arange(16) - 7.5, indexing="ij")
+    np.testing.assert_allclose(turned, 11.5 + 3 + slope[0] * i + slope[1] * j, atol=1e-4)
+
+
+def test_a_quarter_turn_is_that_of_numpy_and_no_turn_the_middle():
+    stack = patch((24, 24, 4))[0]
+    middle = stack[:, 4:20, 4:20]
+    np.testing.assert_allclose(turn(stack, 0, 16), middle, atol=1e-6)
+    np.testing.assert_allclose(turn(stack, 90, 16), np.rot90(middle, -1, (1, 2)), atol=1e-5)

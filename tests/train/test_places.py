@@ -107,6 +107,23 @@ def test_batches_are_half_microbleeds_with_their_labels():
     assert batch["channels"][inside].min() == pytest.approx(0.65, abs=0.02)
 
 
+def test_turned_patches_keep_the_bleed_in_the_middle_and_its_voxels():
+    """The bleed, not in the middle of the voxel grid, goes round; the look-alike has none."""
+    one, places = case(), Places(np.array([mm((26, 20.5, 8))]), np.array([mm((55, 55, 3))]), None)
+    sampler = PatchSampler([one], [places], (24, 24, 5), (0.5, 0.5, 2.0), 3,
+                           replace(STILL, turned=1.0), shift_mm=0.0)  # fmt: skip
+    seen = []
+    for seed in range(20):
+        batch = sampler.batch(2, np.random.default_rng(seed))
+        assert batch["channels"].shape == (2, 3, 24, 24, 5) and not batch["labels"][1].any()
+        where = np.argwhere(batch["labels"][0].numpy())
+        assert 2 <= len(where) <= 8  # four voxels, some of them split by the turn
+        offset = where.mean(axis=0)[:2] - 11.5
+        assert np.hypot(*offset) == pytest.approx(5.5, abs=0.6)
+        seen.append(np.arctan2(*offset))
+    assert len(np.unique(np.round(seen, 1))) > 10
+
+
 @pytest.mark.parametrize(
     ("spacing", "zoom", "seen"),
     [

@@ -19,6 +19,7 @@ class AugmentSettings:
     all quarter turns). gain, offset, gamma: image becomes offset + gain * image^gamma.
     noise_sd: of Gaussian noise on the image. blur_voxels: in-plane sigma on the image.
     zoom: of the spacing of step 2's patches along each axis, where they have one of their own.
+    turned: share of step 2's patches that are turned by any angle in the plane of the slices.
     """
 
     flip: bool = True
@@ -29,6 +30,7 @@ class AugmentSettings:
     noise_sd: Range = (0.0, 0.03)
     blur_voxels: Range = (0.0, 0.4)
     zoom: Range = (0.85, 1.18)
+    turned: float = 0.0
 
 
 #: Sundaresan et al. 2023, "Training": noise variance 0.01-0.04, blur 0.1-0.2, flips. The shift
@@ -61,6 +63,26 @@ def augment(
     channels = np.flip(channels, tuple(axis + 1 for axis in axes)).copy()
     channels[0] = vary_intensity(channels[0], settings, rng)
     return channels, np.flip(labels, tuple(axes)).copy()
+
+
+def turn(stack: NDArray[np.float32], degrees: float, size: int) -> NDArray[np.float32]:
+    """The middle `size` x `size` of every slice of (C, N, N, Z), turned about the middle, linear.
+
+    Nothing from outside comes in as long as N is 1.5 times `size`.
+    """
+    cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    matrix = np.array([[cosine, -sine], [sine, cosine]])
+    offset = (stack.shape[1] - 1) / 2 - matrix @ np.full(2, (size - 1) / 2)
+    where = np.indices((size, size), np.float32).reshape(2, -1)
+    x, y = np.einsum("ij,jn->in", matrix, where) + offset[:, None]
+    low_x, low_y = (np.clip(np.floor(v).astype(int), 0, stack.shape[1] - 2) for v in (x, y))
+    right, up = (x - low_x).astype(np.float32)[:, None], (y - low_y).astype(np.float32)[:, None]
+    near = stack[:, low_x, low_y] * (1 - up) + stack[:, low_x, low_y + 1] * up
+    far = stack[:, low_x + 1, low_y] * (1 - up) + stack[:, low_x + 1, low_y + 1] * up
+    turned: NDArray[np.float32] = (near * (1 - right) + far * right).reshape(
+        len(stack), size, size, stack.shape[3]
+    )
+    return turned
 
 
 def vary_intensity(

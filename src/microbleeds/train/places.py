@@ -21,7 +21,7 @@ from microbleeds.models.networks import Student
 from microbleeds.prepare.grid import Grid
 from microbleeds.steps import Candidates
 from microbleeds.steps.discriminate import extract_patches
-from microbleeds.train.augment import AugmentSettings, augment
+from microbleeds.train.augment import AugmentSettings, augment, turn
 from microbleeds.train.cases import UNRATED, Case
 from microbleeds.train.inference import Found, case_candidates, found, patch_probabilities
 from microbleeds.train.loop import Batch
@@ -91,8 +91,14 @@ class PatchSampler:
         case, centre = self._place(positive, rng)
         centre = centre + rng.uniform(-self.shift_mm, self.shift_mm, 3)
         spacing = self._spacing(rng)
-        stack, grid = self._around(case, centre, spacing)
-        patch = extract_patches(stack, grid, centre[None], self.shape, spacing)[0]
+        x, y, slices = self.shape
+        share = self.augmentation.turned if x == y and spacing is not None else 0
+        turned = share > 0 and rng.random() < share
+        shape = (-(-3 * x // 2), -(-3 * y // 2), slices) if turned else self.shape
+        stack, grid = self._around(case, centre, spacing, shape)
+        patch = extract_patches(stack, grid, centre[None], shape, spacing)[0]
+        if turned:
+            patch = turn(patch, rng.uniform(0, 360), x)
         labels = (patch[-1] >= 0.5).astype(np.uint8)
         return augment(patch[:-1], labels, self.augmentation, rng)
 
@@ -128,11 +134,15 @@ class PatchSampler:
         return float(x), float(y), float(z)
 
     def _around(
-        self, case: Case, centre: NDArray[np.float64], spacing: tuple[float, float, float] | None
+        self,
+        case: Case,
+        centre: NDArray[np.float64],
+        spacing: tuple[float, float, float] | None,
+        shape: Triple,
     ) -> tuple[NDArray[np.float32], Grid]:
-        """Channels and, last, microbleeds of the part of a case that a patch can reach."""
+        """Channels and, last, microbleeds of the part of a case that such a patch can reach."""
         steps = np.ones(3) if spacing is None else np.array(spacing) / case.grid.spacing
-        reach = np.ceil(np.array(self.shape) * steps / 2).astype(int) + 2
+        reach = np.ceil(np.array(shape) * steps / 2).astype(int) + 2
         voxel = np.linalg.solve(case.grid.affine, [*centre, 1.0])[:3]
         corner = np.round(voxel).astype(int) - reach
         x, y, z = (int(size) for size in 2 * reach + 1)
