@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -245,6 +246,13 @@ def test_simulate_continues_a_series(tmp_path):
     assert image.stat().st_mtime_ns == before
     assert (tmp_path / "table.csv").read_text().startswith("image,label,contrast,mask,subject")
     assert run("simulate", "-o", tmp_path, "--bleeds", "5-1") == 2
+
+
+def test_ctrl_c_ends_with_a_sentence_and_the_code_of_a_shell(capsys):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("microbleeds.console.show_info", lambda: signal.raise_signal(signal.SIGINT))
+        assert run("info") == 130
+    assert one_sentence(capsys.readouterr().err)
 
 
 def test_info_names_models_and_checksums(capsys):

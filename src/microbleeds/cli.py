@@ -15,6 +15,8 @@ from microbleeds.settings import MEMORY_GB, CleanUpSettings
 from microbleeds.study.cli import SpreadLabels, bids_app, cohort
 from microbleeds.train.cli import cross_validate, fine_tune, train_app
 
+_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -331,12 +333,16 @@ def info() -> None:
 
 
 def main() -> None:
-    """Entry point: user errors end with one sentence on standard error and exit code 2."""
+    """Entry point: user errors end with one sentence on standard error and exit code 2.
+
+    Ctrl-C has one too; Typer makes exit code 130 of it, and says nothing.
+    """
     try:
         app()
     except UserError as error:
         print(f"microbleeds: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("microbleeds: interrupted; files already written are whole.", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:
+            print("microbleeds: interrupted; files already written are whole.", file=sys.stderr)
+        raise

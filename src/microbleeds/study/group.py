@@ -15,7 +15,7 @@ from microbleeds.report.bids import REPORT
 from microbleeds.report.dataset import described
 from microbleeds.report.files import write_json, write_table, write_text
 from microbleeds.report.results import RESEARCH_USE
-from microbleeds.study.group_files import Failure, FolderContent, folder_content
+from microbleeds.study.group_files import FailedScan, FolderContent, folder_content
 from microbleeds.study.group_page import render
 from microbleeds.study.group_row import read_row
 from microbleeds.study.group_table import COLUMNS, FAILURE_COLUMNS, cells
@@ -100,7 +100,7 @@ def _rows(content: FolderContent, tally: Tally) -> Iterator[dict[str, Any]]:
             row = read_row(content.out, path)
         except UserError as error:
             sentence = str(error).replace(f"{content.out}{os.sep}", "")  # wherever the folder lies
-            content.add_failure(Failure(path.stem.removesuffix(REPORT), "", "", sentence))
+            content.add_failure(FailedScan(path.stem.removesuffix(REPORT), "", "", sentence))
             continue
         tally.add(row)
         yield cells(row)

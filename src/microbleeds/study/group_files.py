@@ -16,7 +16,7 @@ from microbleeds.study.group_row import printable
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedScan:
     """A scan without results, and why. source: where it is; empty, as contrast, when not known."""
 
     name: str
@@ -37,10 +37,10 @@ class FolderContent:
         for (path,) in self.database.execute("SELECT path FROM record ORDER BY path"):
             yield self.out / os.fsdecode(path)
 
-    def failures(self) -> Iterator[Failure]:
+    def failures(self) -> Iterator[FailedScan]:
         """What failed, by name."""
         for cells in self.database.execute("SELECT * FROM failure ORDER BY 1, 2, 3, 4"):
-            yield Failure(*cells)
+            yield FailedScan(*cells)
 
     def is_empty(self) -> bool:
         """Whether there is neither a record nor a failure."""
@@ -53,7 +53,7 @@ class FolderContent:
             "INSERT INTO record VALUES (?)", (os.fsencode(path.relative_to(self.out)),)
         )
 
-    def add_failure(self, failure: Failure) -> None:
+    def add_failure(self, failure: FailedScan) -> None:
         """Keep a failure."""
         cells = (failure.name, failure.contrast, failure.source, failure.sentence)
         self.database.execute(
@@ -103,14 +103,16 @@ def _files(content: FolderContent, folder: Path) -> Iterator[Path]:
     except OSError as error:
         place = str(folder.relative_to(content.out))
         sentence = f"The folder cannot be read ({error.strerror}); what is in it was left out."
-        content.add_failure(Failure(place, "", "", sentence))
+        content.add_failure(FailedScan(place, "", "", sentence))
 
 
-def _read_failure(path: Path) -> Failure:
+def _read_failure(path: Path) -> FailedScan:
     """What a file says of a failed scan; a file that says nothing is a failure of its own."""
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
-        return Failure(path.stem, str(said["contrast"]), str(said["source"]), str(said["sentence"]))
+        return FailedScan(
+            path.stem, str(said["contrast"]), str(said["source"]), str(said["sentence"])
+        )
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         sentence = f"{path} should say why the scan failed but cannot be read; run the scan again."
-        return Failure(path.stem, "", "", sentence)
+        return FailedScan(path.stem, "", "", sentence)

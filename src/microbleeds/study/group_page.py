@@ -16,7 +16,7 @@ from microbleeds.report.html import CONTRASTS, fill_template, flat
 from microbleeds.report.results import RESEARCH_USE
 from microbleeds.report.unusual import TRAIT_NAMES
 from microbleeds.study.group_charts import count_chart, share_bar, value_chart
-from microbleeds.study.group_files import Failure
+from microbleeds.study.group_files import FailedScan
 from microbleeds.study.group_row import ScanRow
 from microbleeds.study.group_tally import Counts, Histogram, Tally
 
@@ -30,7 +30,7 @@ _FLAGS = {
 }
 
 
-def render(out: Path, tally: Tally, failures: Iterable[Failure], warnings: list[str]) -> str:
+def render(out: Path, tally: Tally, failures: Iterable[FailedScan], warnings: list[str]) -> str:
     """The page as text, self-contained; links lead to files in the folder `out`."""
     content = {
         **_answer(tally),
