@@ -85,9 +85,10 @@ def heads_folder(contrast: str = "t2star", bleeds: tuple[int, int] = (0, 12)) ->
 
 def simulated(folder: Path, contrast: str) -> Iterator[Measured]:
     """Every simulated head with its visible microbleeds."""
+    suffix = SUFFIX[contrast]  # type: ignore[index]
     with (folder / "truth.tsv").open() as stream:
         truth = list(csv.DictReader(stream, delimiter="\t"))
-    for image in sorted(folder.glob(f"*_{SUFFIX[contrast]}.nii.gz")):
+    for image in sorted(folder.glob(f"*_{suffix}.nii.gz")):
         subject = image.name.split("_")[0]
         rows = [r for r in truth if (r["subject"], r["contrast"]) == (subject, contrast)]
         seen = [r for r in rows if float(r["volume_mm3"]) > 0]

@@ -31,7 +31,7 @@ from typing import Annotated, Any
 
 import nibabel as nib
 import numpy as np
-import psutil
+import psutil  # type: ignore[import-untyped]
 import typer
 
 from microbleeds import detect, load_brain, load_models, read_scan

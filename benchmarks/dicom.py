@@ -17,6 +17,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import typer
+from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 
 from microbleeds.report.table import read_candidates
@@ -28,7 +29,7 @@ from microbleeds.simulate.lesions import LesionRanges
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "dicom"))
-from conftest import Series  # noqa: E402
+from conftest import Series  # type: ignore[import-not-found] # noqa: E402
 
 HEAD = "sub-sim5x0000_T2starw.nii.gz"
 SIDE = 15  # pixels around a microbleed
@@ -83,7 +84,7 @@ def segment_error(stem: Path) -> float:
     for number in segmentation.segment_numbers:
         volume = segmentation.get_volume(segment_numbers=[number])
         lps = volume.map_indices_to_reference(np.argwhere(volume.array[..., 0]))
-        ras = nib.affines.apply_affine(image.affine, np.argwhere(labels == number))
+        ras = apply_affine(image.affine, np.argwhere(labels == number))
         if len(lps) != len(ras):
             return np.inf
         distances = np.linalg.norm(lps[:, None] * [-1, -1, 1] - ras[None], axis=2)

@@ -25,6 +25,7 @@ import typer
 from microbleeds.mni.atlas import REGIONS
 from microbleeds.mni.register import Registration
 from microbleeds.models.card import read_card
+from microbleeds.models.engine import Engine
 from microbleeds.models.zoo import BRAIN_MODEL, DEFAULT_MODEL, WEIGHTS, Models
 from microbleeds.pipeline import Detections
 from microbleeds.prepare.traits import Traits
@@ -49,7 +50,9 @@ _WHERE = np.array([1, 3, 3, 4, 1, 1, 1, 3, 9, 6, 6, 5, 1]) / 44  # as REGIONS
 def fabricate(out: Path, scans: int, seed: int = 0, pages: bool = True, failed: int = 3) -> None:
     """Records of scans that never were, in a BIDS tree, and failures; pages: to link to."""
     weights = WEIGHTS / DEFAULT_MODEL
-    models = Models(read_card(weights), None, None, weights)
+    card = read_card(weights)
+    unused = Engine(weights, config=card.networks)  # reads nothing before it runs
+    models = Models(card, unused, unused, weights)
     mask = read_card(WEIGHTS / BRAIN_MODEL)
     rng = np.random.default_rng(seed)
     for number in range(scans):

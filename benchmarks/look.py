@@ -54,7 +54,8 @@ def errors(
     """Draw what was missed and what was found wrongly, least and most probable first."""
     models, brain = load_models(), load_brain()
     settings = models.card.settings(point)  # type: ignore[arg-type]
-    kinds = {f"simulated_{contrast}": islice(simulated(heads_folder(contrast), contrast), heads)}
+    kinds: dict[str, Iterator[Measured]] = {}
+    kinds[f"simulated_{contrast}"] = islice(simulated(heads_folder(contrast), contrast), heads)
     if contrast == "t2star":
         kinds["real"] = real()
     for kind, cases in kinds.items():
@@ -122,7 +123,8 @@ def _false(case: Measured, scan: Scan, found: Detections) -> Iterator[tuple[floa
 def _voxel(scan: Scan, xyz: NDArray[np.float64]) -> NDArray[np.int_]:
     """The nearest voxel of the scan to a point in the scanner."""
     at = np.linalg.solve(scan.affine[:3, :3], xyz - scan.affine[:3, 3])
-    return np.clip(np.rint(at), 0, np.array(scan.voxels.shape) - 1).astype(int)
+    voxel: NDArray[np.int_] = np.clip(np.rint(at), 0, np.array(scan.voxels.shape) - 1).astype(int)
+    return voxel
 
 
 def _box(scan: Scan, xyz: NDArray[np.float64], side_mm: float) -> tuple[slice, ...]:
@@ -150,7 +152,7 @@ def _slices(case: Measured, scan: Scan, brain: NDArray[np.bool_]) -> Iterator[Cl
     inside = np.flatnonzero(brain.any(axis=tuple({0, 1, 2} - {axis})))
     for share in (0.3, 0.5, 0.7):
         number = int(inside[int(share * (len(inside) - 1))])
-        pixels = scan.voxels.take(number, axis) / np.percentile(scan.voxels[brain], 99)
+        pixels = np.take(scan.voxels, number, axis) / np.percentile(scan.voxels[brain], 99)
         yield CloseUp(pixels, along / across, f"{case.name[-7:]} {number}")
 
 

@@ -136,7 +136,9 @@ def rate(truth: TrueHead, covered: NDArray[np.bool_], registration: Registration
     rated = []
     for i in np.flatnonzero(covered & (truth.region != "")):
         region, side = region_at(truth.places[i], registration)
-        rated.append(Rated(str(truth.region[i]), region, side == truth.side[i], i < truth.own))
+        rated.append(
+            Rated(str(truth.region[i]), region, bool(side == truth.side[i]), bool(i < truth.own))
+        )
     return rated
 
 

@@ -88,7 +88,7 @@ def _vessels_of_slice(image: Image, brain: NDArray[np.bool_]) -> NDArray[np.bool
     for part in regionprops(parts):
         if part.eccentricity < 0.9 and part.solidity > 0.5:
             vessels[parts == part.label] = False
-    return vessels
+    return np.asarray(vessels)
 
 
 def radial_symmetry(image: Image) -> Image:
@@ -98,8 +98,9 @@ def radial_symmetry(image: Image) -> Image:
     """
     result = np.zeros(image.shape, np.float32)
     for z, radius in product(range(image.shape[2]), RADII):
-        gradient_x, gradient_y = np.gradient(image[:, :, z])
-        votes, strength = (np.zeros(image.shape[:2], np.float32) for _ in range(2))
+        gradient_x, gradient_y = (np.asarray(g) for g in np.gradient(image[:, :, z]))
+        votes = np.zeros(image.shape[:2], np.float32)
+        strength = np.zeros_like(votes)
         for x in range(image.shape[0]):
             for y in range(image.shape[1]):
                 size = np.hypot(gradient_x[x, y], gradient_y[x, y])
@@ -112,12 +113,12 @@ def radial_symmetry(image: Image) -> Image:
                     strength[to_x, to_y] -= size
         votes, strength = (_by_largest(m) for m in (votes, strength))
         result[:, :, z] += ndimage.gaussian_filter(votes**2 * strength, 0.1 * radius)
-    return (result - result.min()) / max(float(np.ptp(result)), 1e-12)
+    return np.asarray((result - result.min()) / max(float(np.ptp(result)), 1e-12), np.float32)
 
 
 def _by_largest(values: Image) -> Image:
     size = np.abs(values)
-    return size / max(float(size.max()), 1e-12)
+    return np.asarray(size / max(float(size.max()), 1e-12), np.float32)
 
 
 def candidates(channels: Image) -> NDArray[np.int32]:
@@ -136,7 +137,8 @@ def candidates(channels: Image) -> NDArray[np.int32]:
     peaks = ndimage.maximum(probability, components, range(1, count + 1))
     rank = np.full(count + 1, -1)
     rank[1 + np.argsort(peaks)[::-1]] = np.arange(count)
-    return np.where((rank >= 0) & (rank < CANDIDATES), rank + 1, 0)[components].astype(np.int32)
+    number = np.where((rank >= 0) & (rank < CANDIDATES), rank + 1, 0).astype(np.int32)
+    return np.asarray(number[components])
 
 
 def _tiles(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
@@ -176,4 +178,5 @@ def clean_up(components: NDArray[np.int32], brain: NDArray[np.bool_]) -> NDArray
         odd = any(p.eccentricity > 0.4 and p.solidity < 0.5 for s in slices for p in s)
         if odd or where.sum() < 2:
             result[box][where] = 0
-    return (result > 0) & (ndimage.distance_transform_edt(np.pad(brain, 1))[1:-1, 1:-1, 1:-1] > 8)
+    inside = ndimage.distance_transform_edt(np.pad(brain, 1))[1:-1, 1:-1, 1:-1]
+    return np.asarray((result > 0) & (inside > 8))
