@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
 from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import KDTree
 
 from microbleeds.simulate import anatomy as an
-from microbleeds.simulate.vasculature import arteries, perivascular_spaces, veins
+from microbleeds.simulate.vasculature import SHORTEST_MM, arteries, perivascular_spaces, veins
 
 KINDS = (veins, arteries, perivascular_spaces)
 
@@ -28,6 +31,15 @@ def test_arteries_keep_to_the_fluid_and_veins_are_in_tissue_too(small_head):
     assert near(labels, fluid, arteries(labels, np.random.default_rng(0)), 2) > 0.97 > by_chance
     deep = veins(labels, np.random.default_rng(0))
     assert 0.1 < near(labels, an.WHITE, deep, 0.5) < 0.9
+
+
+def test_no_artery_is_a_dot(small_head):
+    """Chains of points 0.3 mm apart; a dot of blood on its own would be a microbleed's double."""
+    centres = arteries(small_head.labels, np.random.default_rng(0)).centres
+    pairs = KDTree(centres).query_pairs(0.31, output_type="ndarray")
+    links = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(centres),) * 2)
+    _, chain = connected_components(links, directed=False)
+    assert len(centres) and np.bincount(chain).min() * 0.3 >= SHORTEST_MM
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -50,6 +50,21 @@ def test_a_vessel_ends_where_its_guide_falls_too_low() -> None:
     assert top(0.5) < 20.5 < top(None)
 
 
+def test_a_vessel_that_ended_too_soon_is_left_out() -> None:
+    """Of two, the one that starts 3 mm below the top of the guide ends there."""
+    guide = np.zeros((30, 30, 60), np.float32)
+    guide[:, :, :40] = 1
+    starts = np.array([[10.0, 10, 10], [20, 20, 36]])
+    upwards, ones = np.tile([0.0, 0, 1], (2, 1)), np.ones(2)
+
+    def seen(shortest_mm: float) -> set[float]:
+        tubes = walk(starts, upwards, np.full(2, 15.0), ones, guide, np.random.default_rng(0),
+                     wander=0.0, pull=0.0, least=0.5, shortest_mm=shortest_mm)  # fmt: skip
+        return {float(x) for x in tubes.centres[:, 0]}
+
+    assert seen(2.0) == {10.0, 20.0} and seen(8.0) == {10.0} and seen(20.0) == set()
+
+
 def test_no_starts_give_no_tubes() -> None:
     nothing = np.zeros((0, 3))
     tubes = walk(nothing, nothing, np.zeros(0), np.zeros(0), None, np.random.default_rng(0))

@@ -15,6 +15,7 @@ from microbleeds.simulate.vessels import Tubes, join, value_at, walk
 ARTERY_RADIUS = (0.25, 0.45)
 ARTERY_SPREAD = 0.4
 IN_FLUID = 0.2  # wetness below which a vessel of the sulci would lie in tissue
+SHORTEST_MM = 8.0  # of vessels in fluid: what ends there sooner is no vessel but a dot
 # Radius in mm of the veins within the brain, median and spread of its logarithm: deep medullary
 # veins measure 0.2-0.3 mm across (Chen et al. 2016, Acta Anatomica Sinica 47:796, SWI at 3 T).
 # Wider ones would look like microbleeds wherever they cross a slice.
@@ -51,8 +52,9 @@ def arteries(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
     inwards = np.interp(value_at(depth, starts), (0.6, 1.0), ARTERY_RADIUS)
     radii = np.minimum(inwards * rng.lognormal(0, ARTERY_SPREAD, n), 2.0)
     return walk(
-        starts, rng.normal(size=(n, 3)), rng.uniform(8, 45, n), radii, wet, rng, least=IN_FLUID
-    )
+        starts, rng.normal(size=(n, 3)), rng.uniform(8, 45, n), radii, wet, rng, least=IN_FLUID,
+        shortest_mm=SHORTEST_MM,
+    )  # fmt: skip
 
 
 def perivascular_spaces(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
@@ -73,7 +75,7 @@ def _sulcal(
     n = len(starts)
     trunk = walk(
         starts, rng.normal(size=(n, 3)), rng.uniform(10, 50, n), rng.lognormal(-1.0, 0.45, n),
-        wet, rng, least=IN_FLUID,
+        wet, rng, least=IN_FLUID, shortest_mm=SHORTEST_MM,
     )  # fmt: skip
     if not len(trunk.radii):
         return trunk
