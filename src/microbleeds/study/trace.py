@@ -12,9 +12,10 @@ from scipy import ndimage
 from microbleeds.scan import Scan
 
 STEP_MM = 0.5  # of the points at which scans are read
-SLACK_MM = 1.0  # by which a place may be wrong after registration
+SLACK_MM = 0.5  # by which a place may be wrong after registration
 LEAST_RADIUS_MM = 1.0
-RING_MM = (3.0, 7.0)  # beyond the thing's edge
+RING_MM = (2.0, 6.0)  # beyond the thing's edge
+SHARP_MM = 0.75  # a voxel is averaged over in steps of about this
 
 
 def darkness(
@@ -23,28 +24,43 @@ def darkness(
     xyz_mm: NDArray[np.float64],
     diameters_mm: NDArray[np.float64],
     slack_mm: float = 0.0,
+    voxel_mm: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """How far balls around places (N, 3) stand out from the brain around them, (N,).
 
     For a magnitude the share of the signal that is missing, for a QSM the ppm that are too many:
     the mean of the ball against the median of a shell of brain around it. slack_mm: the highest
-    value of places so far off counts. NaN where nothing of the ball or the shell is in view.
+    value of places so far off, along the axes, counts. voxel_mm: (3, 3), edges in columns, of a
+    voxel over which the scan is averaged first. Averaged each over the other's voxel, two scans
+    have one point spread, and a thing is as dark in both. NaN where nothing of the ball or the
+    shell is in view.
     """
-    offsets = [np.zeros(3)] if slack_mm == 0 else list(_points(slack_mm, slack_mm / 2))
+    offsets = _points(slack_mm, slack_mm) if slack_mm else np.zeros((1, 3))
+    blur = np.zeros((1, 3)) if voxel_mm is None else _voxel_points(voxel_mm)
     values = np.full((len(xyz_mm), len(offsets)), np.nan)
     inverse = np.linalg.inv(scan.affine)
+
+    def averaged(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        read = _sampled(scan.voxels, inverse, (points[:, None] + blur).reshape(-1, 3))
+        read = read.reshape(len(points), len(blur))
+        seen = np.isfinite(read)
+        total: NDArray[np.float64] = np.where(seen, read, 0).sum(axis=1)
+        return total / np.where(seen.any(axis=1), seen.sum(axis=1), np.nan)
+
     for row, (place, diameter) in enumerate(zip(xyz_mm, diameters_mm, strict=True)):
         radius = max(diameter / 2, LEAST_RADIUS_MM)
-        outer = radius + RING_MM[1]
-        around = _points(outer, 1.0)
+        around = _points(radius + RING_MM[1], 1.0)
         shell = place + around[np.linalg.norm(around, axis=1) > radius + RING_MM[0]]
-        ring = _sampled(scan.voxels, inverse, shell)[_sampled_mask(brain, inverse, shell)]
-        if not len(ring) or np.isnan(level := float(np.nanmedian(ring))):
+        ring = averaged(shell[_sampled_mask(brain, inverse, shell)])
+        ring = ring[np.isfinite(ring)]
+        if not len(ring):
             continue
+        level = float(np.median(ring))
         ball = _points(radius, STEP_MM)
         for column, offset in enumerate(offsets):
-            inner = _sampled(scan.voxels, inverse, place + offset + ball)
-            if np.isnan(inner).any():
+            inner = averaged(place + offset + ball)
+            inner = inner[np.isfinite(inner)]
+            if 2 * len(inner) < len(ball):
                 continue
             excess = float(inner.mean()) - level
             values[row, column] = excess if scan.contrast == "qsm" else -excess / max(level, 1e-12)
@@ -70,6 +86,14 @@ def _points(radius: float, step: float) -> NDArray[np.float64]:
     points = np.array(list(product(axis, repeat=3)))
     inside: NDArray[np.float64] = points[np.linalg.norm(points, axis=1) <= radius + 1e-6]
     return inside
+
+
+def _voxel_points(edges_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points (P, 3) spread evenly over a voxel with these edges (3, 3, in columns) around 0."""
+    counts = np.maximum(1, np.rint(np.linalg.norm(edges_mm, axis=0) / SHARP_MM).astype(int))
+    along = [(np.arange(count) + 0.5) / count - 0.5 for count in counts]
+    points: NDArray[np.float64] = np.array(list(product(*along))) @ edges_mm.T
+    return points
 
 
 def _sampled(
