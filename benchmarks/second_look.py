@@ -4,7 +4,7 @@
     python benchmarks/second_look.py --tuning     # from maps 1-16, which the rule was chosen on
 
 A block of 96 x 96 x 64 mm around the deep nuclei (T2*-GRE) has ten microbleeds, and twelve more
-at follow-up, where it lies otherwise and noise, motion, tilt and half the time the slices are others.
+at follow-up, where pose, noise, motion, tilt and half the time the slices are others.
 Every microbleed that looks 2 mm or larger, and every other dark spot, is taken as reported at one
 visit only, as far off in place and size as detection and registration are, and looked up at the
 other visit. Only a microbleed that came since must be called new or gone. A block costs a tenth of

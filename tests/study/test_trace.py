@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from microbleeds.scan import Scan
-from microbleeds.study.trace import covered, darkness
+from microbleeds.study.trace import covered, darkness, shares, shifts
 
 
 def scan_with_ball(centre, radius, depth, contrast="t2star", level=800.0):
@@ -16,13 +16,13 @@ def scan_with_ball(centre, radius, depth, contrast="t2star", level=800.0):
 
 def test_darkness_is_the_share_of_signal_that_is_missing():
     scan, brain = scan_with_ball((0, 0, 0), 5.0, -600)
-    values = darkness(scan, brain, np.array([[0, 0, 0], [10.0, 8, 6]]), np.array([3.0, 3.0]))
+    values = darkness(scan, brain, np.array([[0, 0, 0], [10.0, 8, 6]]), np.array([6.0, 3.0]))
     assert values == pytest.approx([0.75, 0.0], abs=0.02)
 
 
 def test_on_a_map_it_is_ppm_above_the_surroundings():
     scan, brain = scan_with_ball((0, 0, 0), 5.0, 0.4, "qsm", level=-0.05)
-    values = darkness(scan, brain, np.zeros((1, 3)), np.array([3.0]))
+    values = darkness(scan, brain, np.zeros((1, 3)), np.array([6.0]))
     assert values == pytest.approx([0.4], abs=0.02)
 
 
@@ -33,10 +33,26 @@ def test_at_the_edge_of_the_scan_what_is_in_view_counts():
         assert darkness(scan, brain, place, size, voxel_mm=voxel) == pytest.approx([0.75], abs=0.1)
 
 
-def test_slack_forgives_a_place_that_is_a_little_off():
+def test_the_darkest_of_shifted_places_counts():
     scan, brain = scan_with_ball((0, 0, 0), 2.0, -600)
     off, size = np.array([[1.0, 0.0, 0.0]]), np.array([3.0])
-    assert darkness(scan, brain, off, size, 1.0) > darkness(scan, brain, off, size) + 0.05
+    back = np.array([[0.0, 0, 0], [-1, 0, 0], [1, 0, 0]])
+    found = darkness(scan, brain, off, size, shifts_mm=back)
+    assert found == pytest.approx(darkness(scan, brain, np.zeros((1, 3)), size))
+    assert found > darkness(scan, brain, off, size) + 0.05
+
+
+def test_shifts_are_half_a_millimetre_and_a_quarter_of_the_thicker_slice():
+    thin, thick = np.diag([0.9, 0.9, 2.0]), np.diag([0.9, 5.0, 0.9])
+    assert sorted(shifts(thin, thick)[:, 2]) == pytest.approx(
+        [-1.25, -0.5, 0, 0, 0, 0, 0, 0.5, 1.25]
+    )
+    assert np.abs(shifts(thick, thin)).max(axis=0) == pytest.approx([0.5, 1.25, 0.5])
+
+
+def test_a_share_is_between_nothing_and_all():
+    seen, here = np.array([0.1, 0.3, -0.1, 0.1, np.nan]), np.array([0.2, 0.2, 0.2, -0.1, 0.2])
+    assert shares(seen, here) == pytest.approx([0.5, 1.0, 0.0, 1.0, 0.0])
 
 
 def test_averaged_over_a_thick_slice_a_ball_is_less_dark_and_one_point_spread_is_shared():

@@ -21,7 +21,7 @@ from microbleeds.settings import MEMORY_GB, OperatingPoint, Settings
 from microbleeds.study.check import check_registration, check_visits
 from microbleeds.study.longitudinal import Change, Findings, Rules, compare_visits, nearly
 from microbleeds.study.registration import Registration, moved, register
-from microbleeds.study.trace import SLACK_MM, covered, darkness
+from microbleeds.study.trace import covered, darkness, shares, shifts
 from microbleeds.study.visit import Visit, disagreement, find_record, read_visit
 
 
@@ -131,11 +131,11 @@ def findings(visit: Visit, other: Visit, matrix: NDArray[Any], rules: Rules) -> 
     there, turn = moved(matrix, places), matrix[:3, :3]
     asked = np.array([row.kept or nearly(row, rules) for row in visit.table], bool)
     sizes = np.array([row.diameter_mm for row in visit.table])[asked]
-    ours, theirs = visit.scan.affine[:3, :3], other.scan.affine[:3, :3]
+    ours, theirs = turn @ visit.scan.affine[:3, :3], other.scan.affine[:3, :3]
+    here = darkness(visit.scan, visit.brain, places[asked], sizes, turn.T @ theirs)
+    seen = darkness(other.scan, other.brain, there[asked], sizes, ours, shifts(theirs, ours))
     traces = np.zeros(len(places))
-    here = darkness(visit.scan, visit.brain, places[asked], sizes, 0.0, turn.T @ theirs)
-    seen = darkness(other.scan, other.brain, there[asked], sizes, SLACK_MM, turn @ ours)
-    traces[asked] = np.nan_to_num(seen / np.maximum(here, 1e-6))
+    traces[asked] = shares(seen, here)
     inside = covered(other.scan, other.brain, there, rules.outside_mm)
     return Findings(visit.table, there, inside, traces)
 

@@ -33,7 +33,7 @@ class Rules:
     match_mm: float = 4.0
     same_mm: float = 2.0
     second_look: float = 0.03
-    trace: float = 0.6
+    trace: float = 0.58
     outside_mm: float = 2.0
 
 
@@ -171,7 +171,7 @@ def _alone(findings: Findings, row: int, visit: str, rules: Rules) -> Change:
     at_baseline = visit == "baseline"
     other = "follow-up" if at_baseline else "baseline"
     status: Status = "gone" if at_baseline else "new"
-    note = f"{max(trace, 0):.0%} as dark at {other}"
+    note = f"{trace:.0%} as dark at {other}"
     if not findings.covered[row]:
         status, note = "not covered", f"outside the brain or the field of view of the {other}"
     elif trace >= rules.trace:

@@ -13,8 +13,9 @@ from microbleeds.scan import Scan
 
 STEP_MM = 0.5  # of the points at which scans are read
 SLACK_MM = 0.5  # by which a place may be wrong after registration
+SLACK_SLICES = 0.25  # by which slices that lie otherwise may move a thing, of the thicker ones
 LEAST_RADIUS_MM = 1.0
-RING_MM = (2.0, 6.0)  # beyond the thing's edge
+RING_MM = (1.0, 5.0)  # beyond the thing's edge
 SHARP_MM = 0.75  # a voxel is averaged over in steps of about this
 
 
@@ -23,19 +24,19 @@ def darkness(
     brain: NDArray[np.bool_],
     xyz_mm: NDArray[np.float64],
     diameters_mm: NDArray[np.float64],
-    slack_mm: float = 0.0,
     voxel_mm: NDArray[np.float64] | None = None,
+    shifts_mm: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """How far balls around places (N, 3) stand out from the brain around them, (N,).
 
     For a magnitude the share of the signal that is missing, for a QSM the ppm that are too many:
-    the mean of the ball against the median of a shell of brain around it. slack_mm: the highest
-    value of places so far off, along the axes, counts. voxel_mm: (3, 3), edges in columns, of a
-    voxel over which the scan is averaged first. Averaged each over the other's voxel, two scans
-    have one point spread, and a thing is as dark in both. NaN where nothing of the ball or the
-    shell is in view.
+    the mean of the ball against the median of a shell of brain around it. voxel_mm: (3, 3), edges
+    in columns, of a voxel over which the scan is averaged first. Averaged each over the other's
+    voxel, two scans have nearly one point spread, and a thing is as dark in both. shifts_mm:
+    (K, 3), of the place; the highest value counts. NaN where less than half of the ball or nothing
+    of the shell is in view.
     """
-    offsets = _points(slack_mm, slack_mm) if slack_mm else np.zeros((1, 3))
+    offsets = np.zeros((1, 3)) if shifts_mm is None else shifts_mm
     blur = np.zeros((1, 3)) if voxel_mm is None else _voxel_points(voxel_mm)
     values = np.full((len(xyz_mm), len(offsets)), np.nan)
     inverse = np.linalg.inv(scan.affine)
@@ -66,6 +67,30 @@ def darkness(
             values[row, column] = excess if scan.contrast == "qsm" else -excess / max(level, 1e-12)
     best: NDArray[np.float64] = np.max(np.nan_to_num(values, nan=-np.inf), axis=1, initial=-np.inf)
     return np.where(np.isfinite(best), best, np.nan)
+
+
+def shifts(
+    voxel_mm: NDArray[np.float64], other_voxel_mm: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Where a thing may be shown in a scan that was seen at a place of another, (K, 3) mm.
+
+    voxel_mm, other_voxel_mm: (3, 3), edges in columns, both in the mm of the scan.
+    """
+    sizes, others = (np.linalg.norm(edges, axis=0) for edges in (voxel_mm, other_voxel_mm))
+    across = voxel_mm[:, sizes.argmax()] / sizes.max()
+    slices = SLACK_SLICES * max(sizes.max(), others.max()) * across
+    return np.vstack([_points(SLACK_MM, SLACK_MM), slices, -slices])
+
+
+def shares(seen: NDArray[np.float64], here: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How much of the darkness here (N,) is seen at the other visit (N,), from 0 to 1.
+
+    1 where nothing is dark here, so that nothing can have come; 0 where the other is not in view.
+    """
+    dark = here > 0
+    share = np.where(dark, seen / np.where(dark, here, 1), 1)
+    clipped: NDArray[np.float64] = np.clip(np.nan_to_num(share), 0, 1)
+    return clipped
 
 
 def covered(
