@@ -51,7 +51,7 @@ SPOT_MM, AROUND_MM, SPOTS = 0.9, 3.5, 40  # blurs whose ratio makes a spot; so m
 SMALLEST_MM3 = np.pi / 6 * 2.0**3
 APART_MM = 5.0  # from any microbleed, or a spot may be a part of it
 STRIDE = 5  # through the label maps
-LIMITS = (0.5, 0.55, 0.6, 0.65, 0.7)
+LIMITS = (0.5, 0.55, 0.58, 0.6, 0.65, 0.7)
 
 
 @dataclass(frozen=True)
