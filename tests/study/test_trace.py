@@ -51,8 +51,9 @@ def test_shifts_are_half_a_millimetre_and_a_quarter_of_the_thicker_slice():
 
 
 def test_a_share_is_between_nothing_and_all():
-    seen, here = np.array([0.1, 0.3, -0.1, 0.1, np.nan]), np.array([0.2, 0.2, 0.2, -0.1, 0.2])
-    assert shares(seen, here) == pytest.approx([0.5, 1.0, 0.0, 1.0, 0.0])
+    seen = np.array([0.1, 0.3, -0.1, 0.1, np.nan, 0.1])
+    here = np.array([0.2, 0.2, 0.2, -0.1, 0.2, np.nan])
+    assert shares(seen, here) == pytest.approx([0.5, 1.0, 0.0, 1.0, 0.0, 0.0])
 
 
 def test_averaged_over_a_thick_slice_a_ball_is_less_dark_and_one_point_spread_is_shared():

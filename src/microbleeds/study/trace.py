@@ -38,35 +38,22 @@ def darkness(
     """
     offsets = np.zeros((1, 3)) if shifts_mm is None else shifts_mm
     blur = np.zeros((1, 3)) if voxel_mm is None else _voxel_points(voxel_mm)
-    values = np.full((len(xyz_mm), len(offsets)), np.nan)
-    inverse = np.linalg.inv(scan.affine)
-
-    def averaged(points: NDArray[np.float64]) -> NDArray[np.float64]:
-        read = _sampled(scan.voxels, inverse, (points[:, None] + blur).reshape(-1, 3))
-        read = read.reshape(len(points), len(blur))
-        seen = np.isfinite(read)
-        total: NDArray[np.float64] = np.where(seen, read, 0).sum(axis=1)
-        return total / np.where(seen.any(axis=1), seen.sum(axis=1), np.nan)
-
+    best = np.full(len(xyz_mm), np.nan)
     for row, (place, diameter) in enumerate(zip(xyz_mm, diameters_mm, strict=True)):
         radius = max(diameter / 2, LEAST_RADIUS_MM)
         around = _points(radius + RING_MM[1], 1.0)
         shell = place + around[np.linalg.norm(around, axis=1) > radius + RING_MM[0]]
-        ring = averaged(shell[_sampled_mask(brain, inverse, shell)])
+        shell = shell[_sampled_mask(brain, np.linalg.inv(scan.affine), shell)]
+        ring = _averaged(scan, shell, blur)
         ring = ring[np.isfinite(ring)]
         if not len(ring):
             continue
         level = float(np.median(ring))
-        ball = _points(radius, STEP_MM)
-        for column, offset in enumerate(offsets):
-            inner = averaged(place + offset + ball)
-            inner = inner[np.isfinite(inner)]
-            if 2 * len(inner) < len(ball):
-                continue
-            excess = float(inner.mean()) - level
-            values[row, column] = excess if scan.contrast == "qsm" else -excess / max(level, 1e-12)
-    best: NDArray[np.float64] = np.max(np.nan_to_num(values, nan=-np.inf), axis=1, initial=-np.inf)
-    return np.where(np.isfinite(best), best, np.nan)
+        ball = place + _points(radius, STEP_MM)
+        excess = np.array([_mean(_averaged(scan, ball + off, blur)) for off in offsets]) - level
+        dark = excess if scan.contrast == "qsm" else -excess / max(level, 1e-12)
+        best[row] = np.fmax.reduce(dark)
+    return best
 
 
 def shifts(
@@ -85,9 +72,9 @@ def shifts(
 def shares(seen: NDArray[np.float64], here: NDArray[np.float64]) -> NDArray[np.float64]:
     """How much of the darkness here (N,) is seen at the other visit (N,), from 0 to 1.
 
-    1 where nothing is dark here, so that nothing can have come; 0 where the other is not in view.
+    1 where nothing is dark here, so that nothing can have come; 0 where either is not in view.
     """
-    dark = here > 0
+    dark = ~(here <= 0)
     share = np.where(dark, seen / np.where(dark, here, 1), 1)
     clipped: NDArray[np.float64] = np.clip(np.nan_to_num(share), 0, 1)
     return clipped
@@ -111,6 +98,24 @@ def _points(radius: float, step: float) -> NDArray[np.float64]:
     points = np.array(list(product(axis, repeat=3)))
     inside: NDArray[np.float64] = points[np.linalg.norm(points, axis=1) <= radius + 1e-6]
     return inside
+
+
+def _averaged(
+    scan: Scan, xyz_mm: NDArray[np.float64], blur: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The scan at places (N, 3), each the mean of what is in view of `blur` (P, 3) around it."""
+    read = _sampled(
+        scan.voxels, np.linalg.inv(scan.affine), (xyz_mm[:, None] + blur).reshape(-1, 3)
+    ).reshape(len(xyz_mm), len(blur))
+    seen = np.isfinite(read)
+    total: NDArray[np.float64] = np.where(seen, read, 0).sum(axis=1)
+    return total / np.where(seen.any(axis=1), seen.sum(axis=1), np.nan)
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    """Of those in view; NaN where they are less than half."""
+    seen = values[np.isfinite(values)]
+    return float(seen.mean()) if 2 * len(seen) >= len(values) else np.nan
 
 
 def _voxel_points(edges_mm: NDArray[np.float64]) -> NDArray[np.float64]:
