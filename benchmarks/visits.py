@@ -1,16 +1,16 @@
 """Two visits of simulated heads compared: new microbleeds found, and falsely called new.
 
     python benchmarks/visits.py                # 15 pairs; table, and docs/visits.png of one of them
-    python benchmarks/visits.py --most-new 0   # nothing is new: how often is that said
+    python benchmarks/visits.py --most-new 0 --picture x.png  # nothing is new: how often so said
     python benchmarks/visits.py --tuning --seed 79 --picture x.png    # to choose rules on
 
 Heads in T2*-GRE are from label maps 17-20 of ../shared/anatomy, which no network was trained on
 and no rule was chosen on (--tuning: from maps 1-16), with 0-12 microbleeds at baseline and 0-12
 more at follow-up. There the head lies otherwise (4 degrees, 8 mm), noise, motion and tilt are
 others, and half the time the slices too. Everything is kept in work/visits, so that a run can be
-continued. Microbleeds that look smaller than 2 mm count
-neither way, as in accuracy.py. A microbleed that was there at baseline and is called new is false,
-even if baseline showed nothing of it.
+continued. Microbleeds that look smaller than 2 mm count neither way, as in accuracy.py. A
+microbleed that was there at baseline and is called new is false, even if baseline showed nothing of
+it.
 """
 
 from __future__ import annotations
