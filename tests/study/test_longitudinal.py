@@ -61,18 +61,31 @@ def test_outside_the_other_scan_is_not_covered_whatever_is_there():
 
 def test_each_microbleed_is_used_once_and_as_many_as_can_be_are_matched():
     """Nearest first would leave one alone: 0 to 3 and 3 to 6.5 must be taken instead of 3 to 3."""
-    baseline = findings(candidate(1, (0, 0, 0)), candidate(2, (3, 0, 0)))
-    follow_up = findings(candidate(1, (3, 0, 0)), candidate(2, (6.5, 0, 0)))
-    assert match(baseline, follow_up, [0, 1], [0, 1], 4.0) == [(0, 0, 3.0), (1, 1, 3.5)]
+    both = candidate(1, (0, 0, 0)), candidate(2, (3, 0, 0))
+    baseline = findings(*both, traces=[0.9, 0.9])
+    both = candidate(1, (3, 0, 0)), candidate(2, (6.5, 0, 0))
+    follow_up = findings(*both, traces=[0.9, 0.9])
+    assert match(baseline, follow_up, [0, 1], [0, 1], Rules()) == [(0, 0, 3.0), (1, 1, 3.5)]
     twins = findings(candidate(1, (0, 0, 0)), candidate(2, (1, 0, 0)))
     changes = compare_visits(findings(candidate(1, (0, 0, 0))), twins)
     assert sorted(c.status for c in changes) == ["new", "persisting"]
 
 
 def test_nothing_matches_beyond_the_limit():
-    one, two = findings(candidate(1, (0, 0, 0))), findings(candidate(1, (4.1, 0, 0)))
-    assert match(one, two, [0], [0], 4.0) == []
+    one = findings(candidate(1, (0, 0, 0)), traces=[0.9])
+    two = findings(candidate(1, (4.1, 0, 0)), traces=[0.9])
+    assert match(one, two, [0], [0], Rules()) == []
     assert len(compare_visits(one, two, Rules(match_mm=4.2))) == 1
+
+
+def test_beside_an_old_one_that_was_not_reported_again_it_is_new():
+    old, beside = candidate(1, (0, 0, 0)), candidate(1, (3, 0, 0))
+    changes = compare_visits(findings(old, traces=[0.9]), findings(beside, traces=[0.3]))
+    assert [change.status for change in changes] == ["new", "persisting"]
+    assert changes[0].follow_up is beside and changes[1].baseline is old
+    nearer = candidate(1, (1.9, 0, 0))
+    (change,) = compare_visits(findings(old), findings(nearer))
+    assert change.status == "persisting"
 
 
 def test_no_microbleed_at_all():

@@ -19,9 +19,9 @@ from microbleeds.report.saved import read_record, source_of
 from microbleeds.run import ContrastChoice, detect_files
 from microbleeds.settings import MEMORY_GB, OperatingPoint, Settings
 from microbleeds.study.check import check_registration, check_visits
-from microbleeds.study.longitudinal import Change, Findings, Rules, compare_visits
+from microbleeds.study.longitudinal import Change, Findings, Rules, compare_visits, nearly
 from microbleeds.study.registration import Registration, moved, register
-from microbleeds.study.trace import SLACK_MM, covered, darkness
+from microbleeds.study.trace import covered, darkness, shares, shifts
 from microbleeds.study.visit import Visit, disagreement, find_record, read_visit
 
 
@@ -116,25 +116,26 @@ def follow(
 ) -> tuple[Change, ...]:
     """What became of each microbleed of two registered visits."""
     return compare_visits(
-        _findings(baseline, follow_up, found.matrix, rules),
-        _findings(follow_up, baseline, np.linalg.inv(found.matrix), rules),
+        findings(baseline, follow_up, found.matrix, rules),
+        findings(follow_up, baseline, np.linalg.inv(found.matrix), rules),
         rules,
     )
 
 
-def _findings(visit: Visit, other: Visit, matrix: NDArray[Any], rules: Rules) -> Findings:
+def findings(visit: Visit, other: Visit, matrix: NDArray[Any], rules: Rules) -> Findings:
     """A visit's candidates as the other visit sees them; matrix: (4, 4) to the other's mm.
 
-    Only reported microbleeds are looked up in the other image.
+    Only those that rules ask about are looked up in the images.
     """
     places = np.array([row.xyz_mm for row in visit.table]).reshape(-1, 3)
-    there = moved(matrix, places)
-    kept = np.array([row.kept for row in visit.table], bool)
-    sizes = np.array([row.diameter_mm for row in visit.table])
+    there, turn = moved(matrix, places), matrix[:3, :3]
+    asked = np.array([row.kept or nearly(row, rules) for row in visit.table], bool)
+    sizes = np.array([row.diameter_mm for row in visit.table])[asked]
+    ours, theirs = turn @ visit.scan.affine[:3, :3], other.scan.affine[:3, :3]
+    here = darkness(visit.scan, visit.brain, places[asked], sizes, turn.T @ theirs)
+    seen = darkness(other.scan, other.brain, there[asked], sizes, ours, shifts(theirs, ours))
     traces = np.zeros(len(places))
-    here = darkness(visit.scan, visit.brain, places[kept], sizes[kept])
-    seen = darkness(other.scan, other.brain, there[kept], sizes[kept], SLACK_MM)
-    traces[kept] = np.nan_to_num(seen / np.maximum(here, 1e-6))
+    traces[asked] = shares(seen, here)
     inside = covered(other.scan, other.brain, there, rules.outside_mm)
     return Findings(visit.table, there, inside, traces)
 

@@ -22,13 +22,16 @@ _CLASSES: tuple[tuple[int, Aria], ...] = ((10, "severe"), (5, "moderate"), (1, "
 class Rules:
     """When two findings are one, and when one that is missing was there all the same.
 
-    match_mm: farthest apart after registration. second_look: probability from which a candidate
-    that was dropped is still a trace of a microbleed. trace: share of the darkness here that the
-    same place has at the other visit, from which something is there. outside_mm: how far outside
-    the other brain mask a place may lie before it is called not covered.
+    match_mm: farthest apart after registration. same_mm: farther apart than this they are one only
+    if the image of either visit shows what was found at the other. second_look: probability from
+    which a candidate that was dropped is still a trace of a microbleed. trace: share of the
+    darkness here that the same place has at the other visit, from which something is there.
+    outside_mm: how far outside the other brain mask a place may lie before it is called not
+    covered.
     """
 
     match_mm: float = 4.0
+    same_mm: float = 2.0
     second_look: float = 0.03
     trace: float = 0.58
     outside_mm: float = 2.0
@@ -74,17 +77,17 @@ def compare_visits(
     """
     rules = rules or Rules()
     ours, theirs = _kept(baseline), _kept(follow_up)
-    pairs = match(baseline, follow_up, ours, theirs, rules.match_mm)
+    pairs = match(baseline, follow_up, ours, theirs, rules)
     changes = [_persisting(baseline, follow_up, pair, "") for pair in pairs]
     alone = [i for i in ours if i not in {i for i, _, _ in pairs}]
     fresh = [j for j in theirs if j not in {j for _, j, _ in pairs}]
-    traces = match(baseline, follow_up, alone, _nearly(follow_up, rules), rules.match_mm)
+    traces = match(baseline, follow_up, alone, _nearly(follow_up, rules), rules)
     changes += [
         _persisting(baseline, follow_up, pair, _below("follow-up", follow_up.table[pair[1]]))
         for pair in traces
     ]
     alone = [i for i in alone if i not in {i for i, _, _ in traces}]
-    traces = match(baseline, follow_up, _nearly(baseline, rules), fresh, rules.match_mm)
+    traces = match(baseline, follow_up, _nearly(baseline, rules), fresh, rules)
     changes += [
         _persisting(baseline, follow_up, pair, _below("baseline", baseline.table[pair[0]]))
         for pair in traces
@@ -96,9 +99,9 @@ def compare_visits(
 
 
 def match(
-    baseline: Findings, follow_up: Findings, ours: list[int], theirs: list[int], limit_mm: float
+    baseline: Findings, follow_up: Findings, ours: list[int], theirs: list[int], rules: Rules
 ) -> list[tuple[int, int, float]]:
-    """One-to-one pairs (row of the baseline, row of the follow-up, mm), no farther than the limit.
+    """One-to-one pairs (row of the baseline, row of the follow-up, mm) that the rules allow.
 
     As many pairs as can be, and of those the least sum of distances: the assignment problem (Kuhn,
     Naval Research Logistics 2:83, 1955), solved by SciPy.
@@ -107,9 +110,10 @@ def match(
         return []
     there = np.array([follow_up.table[j].xyz_mm for j in theirs])
     distances = cdist(baseline.places[ours], there)
-    allowed = distances <= limit_mm
+    seen = np.minimum.outer(baseline.traces[ours], follow_up.traces[theirs]) >= rules.trace
+    allowed = (distances <= rules.match_mm) & (seen | (distances <= rules.same_mm))
     # a pair too many is dearer than any set of allowed ones
-    cost = np.where(allowed, distances, 1 + limit_mm * (len(ours) + len(theirs)))
+    cost = np.where(allowed, distances, 1 + rules.match_mm * (len(ours) + len(theirs)))
     return [
         (ours[i], theirs[j], float(distances[i, j]))
         for i, j in zip(*linear_sum_assignment(cost), strict=True)
@@ -126,12 +130,17 @@ def counts(changes: Sequence[Change]) -> dict[Status, int]:
 def aria_h(new: int) -> Aria:
     """Class of so many new microbleeds: mild 1-4, moderate 5-9, severe 10 or more.
 
-    Source: severity of ARIA-H, microhaemorrhages since treatment began (Cogswell et al., AJNR Am J
-    Neuroradiol 43:E19, 2022, table of radiographic severity; the same classes stand in the
-    prescribing information of lecanemab and donanemab). Siderosis, the other half of that scale,
+    Source: the counts and grades of RadElement RDES291, "ARIA-H follow-up" (ACR/RSNA Common Data
+    Elements), new since the scan before treatment; it names 1-4 mild, and 5-9 and 10 or more are
+    its next two bins as moderate and severe are its next two grades. Siderosis, its other half,
     is not looked for, and the classes are meant for patients under such a treatment.
     """
     return next((name for least, name in _CLASSES if new >= least), "none")
+
+
+def nearly(candidate: Candidate, rules: Rules) -> bool:
+    """Whether a candidate was dropped but is a trace of something."""
+    return not candidate.kept and candidate.probability >= rules.second_look
 
 
 def _kept(findings: Findings) -> list[int]:
@@ -139,12 +148,7 @@ def _kept(findings: Findings) -> list[int]:
 
 
 def _nearly(findings: Findings, rules: Rules) -> list[int]:
-    """Rows of candidates that were dropped but are a trace of something."""
-    return [
-        row
-        for row, candidate in enumerate(findings.table)
-        if not candidate.kept and candidate.probability >= rules.second_look
-    ]
+    return [row for row, candidate in enumerate(findings.table) if nearly(candidate, rules)]
 
 
 def _persisting(
@@ -167,7 +171,7 @@ def _alone(findings: Findings, row: int, visit: str, rules: Rules) -> Change:
     at_baseline = visit == "baseline"
     other = "follow-up" if at_baseline else "baseline"
     status: Status = "gone" if at_baseline else "new"
-    note = f"{max(trace, 0):.0%} as dark at {other}"
+    note = f"{trace:.0%} as dark at {other}"
     if not findings.covered[row]:
         status, note = "not covered", f"outside the brain or the field of view of the {other}"
     elif trace >= rules.trace:

@@ -12,9 +12,11 @@ from scipy import ndimage
 from microbleeds.scan import Scan
 
 STEP_MM = 0.5  # of the points at which scans are read
-SLACK_MM = 1.0  # by which a place may be wrong after registration
+SLACK_MM = 0.5  # by which a place may be wrong after registration
+SLACK_SLICES = 0.25  # by which slices that lie otherwise may move a thing, of the thicker ones
 LEAST_RADIUS_MM = 1.0
-RING_MM = (3.0, 7.0)  # beyond the thing's edge
+RING_MM = (1.0, 5.0)  # beyond the thing's edge
+SHARP_MM = 0.75  # a voxel is averaged over in steps of about this
 
 
 def darkness(
@@ -22,34 +24,60 @@ def darkness(
     brain: NDArray[np.bool_],
     xyz_mm: NDArray[np.float64],
     diameters_mm: NDArray[np.float64],
-    slack_mm: float = 0.0,
+    voxel_mm: NDArray[np.float64] | None = None,
+    shifts_mm: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """How far balls around places (N, 3) stand out from the brain around them, (N,).
 
     For a magnitude the share of the signal that is missing, for a QSM the ppm that are too many:
-    the mean of the ball against the median of a shell of brain around it. slack_mm: the highest
-    value of places so far off counts. NaN where nothing of the ball or the shell is in view.
+    the mean of the ball against the median of a shell of brain around it. voxel_mm: (3, 3), edges
+    in columns, of a voxel over which the scan is averaged first. Averaged each over the other's
+    voxel, two scans have nearly one point spread, and a thing is as dark in both. shifts_mm:
+    (K, 3), of the place; the highest value counts. NaN where less than half of the ball or nothing
+    of the shell is in view.
     """
-    offsets = [np.zeros(3)] if slack_mm == 0 else list(_points(slack_mm, slack_mm / 2))
-    values = np.full((len(xyz_mm), len(offsets)), np.nan)
-    inverse = np.linalg.inv(scan.affine)
+    offsets = np.zeros((1, 3)) if shifts_mm is None else shifts_mm
+    blur = np.zeros((1, 3)) if voxel_mm is None else _voxel_points(voxel_mm)
+    best = np.full(len(xyz_mm), np.nan)
     for row, (place, diameter) in enumerate(zip(xyz_mm, diameters_mm, strict=True)):
         radius = max(diameter / 2, LEAST_RADIUS_MM)
-        outer = radius + RING_MM[1]
-        around = _points(outer, 1.0)
+        around = _points(radius + RING_MM[1], 1.0)
         shell = place + around[np.linalg.norm(around, axis=1) > radius + RING_MM[0]]
-        ring = _sampled(scan.voxels, inverse, shell)[_sampled_mask(brain, inverse, shell)]
-        if not len(ring) or np.isnan(level := float(np.nanmedian(ring))):
+        shell = shell[_sampled_mask(brain, np.linalg.inv(scan.affine), shell)]
+        ring = _averaged(scan, shell, blur)
+        ring = ring[np.isfinite(ring)]
+        if not len(ring):
             continue
-        ball = _points(radius, STEP_MM)
-        for column, offset in enumerate(offsets):
-            inner = _sampled(scan.voxels, inverse, place + offset + ball)
-            if np.isnan(inner).any():
-                continue
-            excess = float(inner.mean()) - level
-            values[row, column] = excess if scan.contrast == "qsm" else -excess / max(level, 1e-12)
-    best: NDArray[np.float64] = np.max(np.nan_to_num(values, nan=-np.inf), axis=1, initial=-np.inf)
-    return np.where(np.isfinite(best), best, np.nan)
+        level = float(np.median(ring))
+        ball = place + _points(radius, STEP_MM)
+        excess = np.array([_mean(_averaged(scan, ball + off, blur)) for off in offsets]) - level
+        dark = excess if scan.contrast == "qsm" else -excess / max(level, 1e-12)
+        best[row] = np.fmax.reduce(dark)
+    return best
+
+
+def shifts(
+    voxel_mm: NDArray[np.float64], other_voxel_mm: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Where a thing may be shown in a scan that was seen at a place of another, (K, 3) mm.
+
+    voxel_mm, other_voxel_mm: (3, 3), edges in columns, both in the mm of the scan.
+    """
+    sizes, others = (np.linalg.norm(edges, axis=0) for edges in (voxel_mm, other_voxel_mm))
+    across = voxel_mm[:, sizes.argmax()] / sizes.max()
+    slices = SLACK_SLICES * max(sizes.max(), others.max()) * across
+    return np.vstack([_points(SLACK_MM, SLACK_MM), slices, -slices])
+
+
+def shares(seen: NDArray[np.float64], here: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How much of the darkness here (N,) is seen at the other visit (N,), from 0 to 1.
+
+    1 where nothing is dark here, so that nothing can have come; 0 where either is not in view.
+    """
+    dark = ~(here <= 0)
+    share = np.where(dark, seen / np.where(dark, here, 1), 1)
+    clipped: NDArray[np.float64] = np.clip(np.nan_to_num(share), 0, 1)
+    return clipped
 
 
 def covered(
@@ -70,6 +98,32 @@ def _points(radius: float, step: float) -> NDArray[np.float64]:
     points = np.array(list(product(axis, repeat=3)))
     inside: NDArray[np.float64] = points[np.linalg.norm(points, axis=1) <= radius + 1e-6]
     return inside
+
+
+def _averaged(
+    scan: Scan, xyz_mm: NDArray[np.float64], blur: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The scan at places (N, 3), each the mean of what is in view of `blur` (P, 3) around it."""
+    read = _sampled(
+        scan.voxels, np.linalg.inv(scan.affine), (xyz_mm[:, None] + blur).reshape(-1, 3)
+    ).reshape(len(xyz_mm), len(blur))
+    seen = np.isfinite(read)
+    total: NDArray[np.float64] = np.where(seen, read, 0).sum(axis=1)
+    return total / np.where(seen.any(axis=1), seen.sum(axis=1), np.nan)
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    """Of those in view; NaN where they are less than half."""
+    seen = values[np.isfinite(values)]
+    return float(seen.mean()) if 2 * len(seen) >= len(values) else np.nan
+
+
+def _voxel_points(edges_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points (P, 3) spread evenly over a voxel with these edges (3, 3, in columns) around 0."""
+    counts = np.maximum(1, np.rint(np.linalg.norm(edges_mm, axis=0) / SHARP_MM).astype(int))
+    along = [(np.arange(count) + 0.5) / count - 0.5 for count in counts]
+    points: NDArray[np.float64] = np.array(list(product(*along))) @ edges_mm.T
+    return points
 
 
 def _sampled(
