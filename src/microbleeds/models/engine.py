@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microbleeds.models.config import NetworkConfig, Triple
+from microbleeds.models.graph import join_by_adding
 from microbleeds.settings import MEMORY_GB
 from microbleeds.threads import allowed_threads
 
-_BYTES_PER_VOXEL_AND_WIDTH = 26  # measured with slim and published detectors
+_BYTES_PER_VOXEL_AND_WIDTH = 17  # measured with slim and published detectors
 
 Window = tuple[slice, slice, slice]
 
@@ -76,6 +77,7 @@ class Engine:
         network = core.read_model(self.path)
         if network.input(0).partial_shape[-1].is_dynamic:
             network.reshape(shape)
+            join_by_adding(network)
         return core.compile_model(network, "CPU", options)
 
 
