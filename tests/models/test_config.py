@@ -53,20 +53,23 @@ def test_strides():
         NetworkConfig(1, (2,), (), (8, 8, 8)),
     ],
 )
-def test_receptive_radius_bounds_what_an_input_voxel_changes(config):
-    """A change at any phase of the pooling lattice is felt within the radius, nearly to it."""
+def test_halo_is_all_that_a_block_sees_and_no_more(config):
+    """A block on the pooling lattice feels the last voxel of its halo, and none beyond it."""
     network = Detector(config).eval()
     initialise(network, 0)
     for parameter in network.parameters():  # positive weights: nothing cancels or is cut off
         parameter.data.abs_()
-    size, reach = 64, [0, 0, 0]
-    base = torch.rand(1, 1, size, size, size, generator=torch.Generator().manual_seed(1))
+    block = [slice(32, 32 + stride) for stride in config.stride]
+    base = torch.rand(1, 1, 64, 64, 64, generator=torch.Generator().manual_seed(1))
+
+    def felt(axis, at):
+        changed = base.clone()
+        changed.select(2 + axis, at)[:] += 100
+        return not torch.equal(network(changed)[:, :, *block], before)
+
     with torch.inference_mode():
-        before = network(base)
-        for phase in range(4):
-            changed = base.clone()
-            changed[0, 0, 30 + phase, 30 + phase, 30 + phase] += 100
-            moved = (network(changed) - before).abs().sum((0, 1)).nonzero() - 30 - phase
-            reach = [max(r, int(moved[:, axis].abs().max())) for axis, r in enumerate(reach)]
-    for measured, radius, stride in zip(reach, config.receptive_radius, config.stride, strict=True):
-        assert radius - stride <= measured <= radius
+        before = network(base)[:, :, *block]
+        for axis, (low, high) in enumerate(zip(*config.halo, strict=True)):
+            assert felt(axis, 32 - low) and not felt(axis, 32 - low - 1)
+            last = 31 + config.stride[axis] + high
+            assert felt(axis, last) and not felt(axis, last + 1)

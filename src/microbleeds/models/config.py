@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 Triple = tuple[int, int, int]
@@ -64,19 +65,28 @@ class NetworkConfig:
         return x, y, z
 
     @property
-    def receptive_radius(self) -> Triple:
-        """How far, in voxels per axis, an input voxel can reach in the detector's output.
+    def halo(self) -> tuple[Triple, Triple]:
+        """What the detector must see before and after a block on the pooling lattice, in voxels.
 
-        Per level: its 3-wide convolution on the way down and the one on the way up (a stride each),
-        the pooling window into it, and the transposed convolution out of it.
+        Read with that much around it, the block's output is that of the whole volume.
         """
-        radius = [1, 1, 1]
-        for fine, coarse in zip(self.strides, self.strides[1:], strict=False):
-            for axis in range(3):
-                f, c = fine[axis], coarse[axis]
-                pooled = c if c > f else 0  # an unpooled axis is upsampled with a kernel of 1
-                radius[axis] += (c - f) + c + pooled + f
-        return radius[0], radius[1], radius[2]
+        pooled = (tuple(pool[axis] for pool in self.pools) for axis in range(3))
+        (x, y, z) = (_halo(along) for along in pooled)
+        return (x[0], y[0], z[0]), (x[1], y[1], z[1])
+
+
+def _halo(pools: tuple[int, ...]) -> tuple[int, int]:
+    """`NetworkConfig.halo` along one axis: from the output back to the input, layer by layer."""
+    stride = math.prod(pools)
+    first, last = 0, stride - 1  # voxels of the block
+    for pool in pools:
+        first, last = first - 1, last + 1  # a 3-wide convolution, here and below
+        if pool > 1:  # a transposed one of stride 2 whose first voxel is cut off
+            first, last = first // 2, (last + 1) // 2
+    first, last = first - 1, last + 1
+    for pool in reversed(pools):
+        first, last = pool * first - 1, pool * last + pool
+    return -first, last - stride + 1
 
 
 PUBLISHED = NetworkConfig(2, (64, 128, 256), ((2, 2, 2), (2, 2, 2)), (24, 24, 24))

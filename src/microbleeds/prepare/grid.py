@@ -104,7 +104,7 @@ def labels_to_scan(labels: NDArray[np.int32], grid: Grid, scan: Scan) -> NDArray
     step = np.linalg.inv(grid.affine) @ scan.affine
     shape = (scan.voxels.shape[0], scan.voxels.shape[1], scan.voxels.shape[2])
     result: NDArray[np.int32] = _resample(labels, step, shape, 0)
-    for value in np.setdiff1d(labels, result):
+    for value in np.setdiff1d(labels[labels > 0], result[result > 0]):
         centre = np.argwhere(labels == value).mean(axis=0)
         centre = np.linalg.solve(step, [*centre, 1.0])[:3]
         result[_nearest_free(result, centre, scan.spacing)] = value
