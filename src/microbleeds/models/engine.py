@@ -26,7 +26,7 @@ class Engine:
     """One exported network on the CPU, compiled when it is first used.
 
     One that takes volumes of any size is compiled for the size of the last: memory is planned then,
-    which takes less of it and a quarter less time than a size left open.
+    which takes less of it, and less time, than a size left open.
     Always in float32, so that a result does not depend on the kind of processor.
     """
 

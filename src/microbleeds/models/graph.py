@@ -11,7 +11,7 @@ def join_by_adding(network: Any) -> None:
     """Skip connections are added in place instead of copied beside what comes from below.
 
     A convolution of two joined tensors is the sum of one of each; and what the cropping takes off a
-    transposed convolution is not computed. A twentieth less time and a quarter less memory.
+    transposed convolution is not computed. It takes less time and much less memory.
 
     network: an `openvino.Model` of one size, a U-Net as `networks.py` exports it; changed in place.
     """
