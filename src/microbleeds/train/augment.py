@@ -71,16 +71,12 @@ def turn(stack: NDArray[np.float32], degrees: float, size: int) -> NDArray[np.fl
     Nothing from outside comes in as long as N is 1.5 times `size`.
     """
     cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
-    matrix = np.array([[cosine, -sine], [sine, cosine]])
-    offset = (stack.shape[1] - 1) / 2 - matrix @ np.full(2, (size - 1) / 2)
-    where = np.indices((size, size), np.float32).reshape(2, -1)
-    x, y = np.einsum("ij,jn->in", matrix, where) + offset[:, None]
-    low_x, low_y = (np.clip(np.floor(v).astype(int), 0, stack.shape[1] - 2) for v in (x, y))
-    right, up = (x - low_x).astype(np.float32)[:, None], (y - low_y).astype(np.float32)[:, None]
-    near = stack[:, low_x, low_y] * (1 - up) + stack[:, low_x, low_y + 1] * up
-    far = stack[:, low_x + 1, low_y] * (1 - up) + stack[:, low_x + 1, low_y + 1] * up
-    turned: NDArray[np.float32] = (near * (1 - right) + far * right).reshape(
-        len(stack), size, size, stack.shape[3]
+    matrix = np.eye(4)
+    matrix[1:3, 1:3] = [[cosine, -sine], [sine, cosine]]
+    middle, target = (np.array([0, (n - 1) / 2, (n - 1) / 2, 0]) for n in (stack.shape[1], size))
+    shape = (len(stack), size, size, stack.shape[3])
+    turned: NDArray[np.float32] = ndimage.affine_transform(
+        stack, matrix, middle - matrix @ target, shape, order=1
     )
     return turned
 
