@@ -39,6 +39,11 @@ def test_graph_is_valid_with_batch_norm_folded_and_weights_inside(small_folder):
     assert not list(small_folder.glob("*.data")) and not list(small_folder.glob(".*"))
 
 
+def test_a_graph_says_nothing_of_the_machine_that_wrote_it(small_folder):
+    content = (small_folder / "detector.onnx").read_bytes()
+    assert b".py" not in content and b"microbleeds" not in content
+
+
 def test_a_graph_that_differs_from_torch_is_not_written(tmp_path, monkeypatch, small_config):
     def other_weights(network, example, path, *, any_size):
         torch.save({}, path)

@@ -57,23 +57,27 @@ def export_onnx(network: Detector | Student, path: Path) -> None:
 def to_onnx(network: nn.Module, example: Tensor, path: Path, *, any_size: bool) -> None:
     """Write a network of one input (B, C, X, Y, Z) as ONNX; `any_size` frees X, Y and Z.
 
-    By the dynamo exporter: the older one gets the cropping in the up-path wrong by a voxel.
+    By the dynamo exporter: the older one gets the cropping in the up-path wrong by a voxel. What
+    it notes of each operator (stack trace, paths on this machine) is left out, so that the same
+    weights give the same file anywhere.
     """
     free = range(2, 5) if any_size else ()
     dynamic = dict.fromkeys((0, *free), torch.export.Dim.DYNAMIC)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it lists operators we do not use
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        torch.onnx.export(
+        program = torch.onnx.export(
             network,
             (example,),
-            path,
             dynamo=True,
             dynamic_shapes=(dynamic,),
             input_names=["channels"],
-            external_data=False,
             verbose=False,
         )
+    assert program is not None  # as it always is with dynamo
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()
+    program.save(path, external_data=False)
 
 
 def _examples(network: Detector | Student) -> list[Tensor]:
