@@ -138,6 +138,17 @@ def test_a_series_is_not_continued_with_other_settings(series, anatomies, contra
     assert digests(series) == before
 
 
+def test_a_series_is_not_continued_by_another_version_or_with_other_maps(
+    series, anatomies, monkeypatch
+):
+    more = (*anatomies, anatomies[0])
+    with pytest.raises(UserError, match="label maps, or by another version"):
+        simulate_dataset(series, 2, CONTRASTS, 7, more, SETTINGS)
+    monkeypatch.setattr(dataset, "PHYSICS", dataset.PHYSICS + 1)
+    with pytest.raises(UserError, match="label maps, or by another version"):
+        simulate_dataset(series, 2, CONTRASTS, 7, anatomies, SETTINGS)
+
+
 def test_unusable_places_and_anatomies_are_user_errors(anatomies, tmp_path):
     occupied = tmp_path / "file"
     occupied.write_text("")

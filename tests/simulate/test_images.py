@@ -51,6 +51,14 @@ def test_qsm_stays_bright_where_phase_wraps():
     assert head.labels["qsm"][place] == 1
 
 
+def test_qsm_truth_is_what_the_maps_noise_lets_through():
+    """A faint bleed of 0.25 ppm: seen in a quiet map, lost in a noisy one."""
+    quiet, place = scan(1.2, 0.25)
+    assert quiet.labels["qsm"][place] == 1 and quiet.truth[0].volume_mm3["qsm"] > 0
+    noisy, _ = scan(1.2, 0.25, snr=8.0, field_t=1.5)
+    assert not noisy.labels["qsm"].any() and noisy.truth[0].volume_mm3["qsm"] == 0
+
+
 def test_swi_shows_more_of_a_bleed_than_the_magnitude():
     head, place = scan(0.6, 1.5, ("t2star", "swi"))
     volume = head.truth[0].volume_mm3

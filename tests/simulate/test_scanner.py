@@ -74,3 +74,4 @@ def test_protocols_are_reproducible_and_within_the_clinic() -> None:
         assert 0.4 <= p.pixel_mm <= p.acquired_mm <= 1.1 and 0.8 <= p.slice_mm <= 5
         p = random_protocol(np.random.default_rng(seed), volume=True)
         assert 0.8 <= p.slice_mm <= 3 and p.gap == 0  # a slab has no gaps
+        assert p.te_ms < p.tr_ms

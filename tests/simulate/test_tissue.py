@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
+from microbleeds.simulate import vasculature
 from microbleeds.simulate.scanner import Protocol
-from microbleeds.simulate.signal import Maps
-from microbleeds.simulate.tissue import fine_grid, textured
+from microbleeds.simulate.signal import Maps, tissue_maps
+from microbleeds.simulate.tissue import bleed_free_tissue, fine_grid, textured
+from microbleeds.simulate.vessels import Tubes
 
 
 def test_cells_are_small_and_fill_whole_slices(small_labels):
@@ -54,3 +56,24 @@ def test_iron_makes_tissue_mottled_in_field_and_decay_alike():
     assert decay[white] == pytest.approx(20, abs=0.01)
     assert 0.02 < chi[nucleus].std() / 0.2 < 0.6
     assert decay[nucleus] - 20 == pytest.approx(100 * (chi[nucleus] - 0.2), abs=0.05)
+
+
+def test_perivascular_spaces_decay_as_fluid_does(small_labels, monkeypatch):
+    """In a 2D protocol they are brighter than white matter even at a late echo."""
+    protocol = Protocol(te_ms=30.0, tr_ms=1500.0, flip_deg=15.0, slice_mm=2.0)
+    grid = fine_grid(small_labels, protocol, whole_head=False)
+    maps = tissue_maps(small_labels, 3.0, 1500.0, 15.0, np.random.default_rng(0))
+    white = np.argwhere(small_labels == 2)
+    middle = white[len(white) // 2].astype(float)
+    line = middle + np.linspace(-4, 4, 27)[:, None] * [0, 1, 0]
+    space = Tubes(line.astype(np.float32), np.full(len(line), 0.6, np.float32))
+    none = Tubes(np.zeros((0, 3), np.float32), np.zeros(0, np.float32))
+    for name in ("veins", "arteries"):
+        monkeypatch.setattr(vasculature, name, lambda labels, rng: none)
+    signals = []
+    for tubes in (none, space):
+        monkeypatch.setattr(vasculature, "perivascular_spaces", lambda labels, rng, t=tubes: t)
+        tissue = bleed_free_tissue(small_labels, maps, grid, protocol, np.random.default_rng(1))
+        cell = tuple(np.rint((middle - grid.origin) / grid.spacing).astype(int))
+        signals.append(tissue.amplitude[cell] * np.exp(-0.03 * tissue.decay[cell]))
+    assert signals[1] > 1.3 * signals[0]

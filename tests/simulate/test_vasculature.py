@@ -6,7 +6,16 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 from microbleeds.simulate import anatomy as an
-from microbleeds.simulate.vasculature import SHORTEST_MM, arteries, perivascular_spaces, veins
+from microbleeds.simulate.vasculature import (
+    SHORTEST_MM,
+    _cortical,
+    _medullary,
+    _striate,
+    _wetness,
+    arteries,
+    perivascular_spaces,
+    veins,
+)
 
 KINDS = (veins, arteries, perivascular_spaces)
 
@@ -35,11 +44,23 @@ def test_arteries_keep_to_the_fluid_and_veins_are_in_tissue_too(small_head):
 
 def test_no_artery_is_a_dot(small_head):
     """Chains of points 0.3 mm apart; a dot of blood on its own would be a microbleed's double."""
-    centres = arteries(small_head.labels, np.random.default_rng(0)).centres
+    assert shortest(arteries(small_head.labels, np.random.default_rng(0)).centres) >= SHORTEST_MM
+
+
+@pytest.mark.parametrize("kind", [_medullary, _cortical, _striate])
+def test_no_vein_that_ends_in_tissue_is_a_dot(kind, small_head):
+    wet = _wetness(small_head.labels, 1.2)
+    more = {_medullary: (1.0,), _cortical: (wet, 1.0), _striate: ()}[kind]
+    tubes = kind(small_head.labels, *more, np.random.default_rng(1))
+    assert shortest(tubes.centres) >= SHORTEST_MM - 0.3
+
+
+def shortest(centres):
+    """Length of the shortest chain of points 0.3 mm apart."""
     pairs = KDTree(centres).query_pairs(0.31, output_type="ndarray")
     links = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(centres),) * 2)
     _, chain = connected_components(links, directed=False)
-    assert len(centres) and np.bincount(chain).min() * 0.3 >= SHORTEST_MM
+    return np.bincount(chain).min() * 0.3
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -19,7 +19,8 @@ class HeadSettings:
 
     whole_head: False simulates the brain and its rim only. visible_drop: share of the tissue's
     signal that a rater sees as a void; visible_ppm: its counterpart on QSM. conspicuous: share of
-    the brain's median signal by which a void must be darker than most of what lies around it.
+    the brain's median signal by which a void must be darker than most of what lies around it;
+    conspicuous_ppm: its counterpart on QSM.
     """
 
     anatomy: AnatomyRanges = field(default_factory=AnatomyRanges)
@@ -28,6 +29,7 @@ class HeadSettings:
     visible_drop: float = 0.25
     visible_ppm: float = 0.10
     conspicuous: float = 0.15
+    conspicuous_ppm: float = 0.06
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from microbleeds.simulate.anatomy import load_anatomy
 from microbleeds.simulate.head import simulate_head
 from microbleeds.simulate.scanner import random_protocol
 
+PHYSICS = 2  # raise it when the same settings and seed give another head
 SUFFIX: dict[Contrast, str] = {"t2star": "T2starw", "swi": "swi", "qsm": "Chimap"}
 TABLE_COLUMNS = ("image", "label", "contrast", "mask", "subject")
 TRUTH_COLUMNS = (
@@ -54,7 +55,10 @@ def simulate_dataset(
     for index in range(first, first + count):
         subject = subject_name(seed, index)
         done = out / f"{subject}.json"
-        made_with = {"contrasts": list(contrasts), "settings": asdict(settings)}
+        made_with = {
+            "physics": PHYSICS, "contrasts": list(contrasts), "settings": asdict(settings),
+            "anatomies": [path.name for path in anatomies],
+        }  # fmt: skip
         if done.exists():
             _check_same(done, made_with)
         else:
@@ -78,8 +82,8 @@ def _check_same(done: Path, made_with: dict[str, Any]) -> None:
     wanted = json.loads(json.dumps(made_with))
     if any(record.get(key) != value for key, value in wanted.items()):
         raise UserError(
-            f"{done} was simulated with other contrasts or settings; give those again to continue "
-            "its series, or choose another output folder."
+            f"{done} was simulated with other contrasts, settings or label maps, or by another "
+            "version; give those again to continue its series, or choose another output folder."
         )
 
 

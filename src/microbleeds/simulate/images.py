@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from microbleeds.prepare.intensity import MAD_TO_SIGMA
 from microbleeds.settings import Contrast
 from microbleeds.simulate import HeadSettings, SimulatedHead, TrueBleed, scanner, susceptibility
 from microbleeds.simulate import anatomy as an
@@ -52,7 +53,8 @@ def scan_images(
     """Encode, add noise and shading, and make each contrast's image and its labels.
 
     labels: the 1 mm anatomy. A voxel is labelled where the noiseless image with bleeds differs
-    visibly from the one without.
+    visibly from the one without (QSM: where the deposits' own susceptibility is visible in the
+    map's noise), of bleeds that stand out from what lies around them.
     """
     code = scanner.encoding(grid.shape[:2], float(grid.spacing[0]), protocol, rng)
     bled, clean = scanner.acquire(echoes.image, code), scanner.acquire(echoes.clean, code)
@@ -65,9 +67,13 @@ def scan_images(
     seen: dict[Contrast, NDArray[np.int32]] = {}
     for contrast in contrasts:
         if contrast == "qsm":
-            images[contrast] = _susceptibility_map(echoes, code, noise, frame, protocol, rng)
+            noisy_map, quiet = _susceptibility_maps(echoes, code, noise, frame, protocol, rng)
+            images[contrast] = noisy_map
             ppm = scanner.acquire(echoes.bleed_ppm.astype(np.complex64), code).real
-            seen[contrast] = _visible(ppm, settings.visible_ppm, frame)
+            # The median, since a phase that wraps beside a strong bleed is no noise.
+            spread = MAD_TO_SIGMA * float(np.median(np.abs(noisy_map - quiet)[frame.brain]))
+            lump = _visible(ppm, max(settings.visible_ppm, NOISE_LIMIT * spread), frame)
+            seen[contrast] = _standing_out(quiet, lump, frame, settings.conspicuous_ppm)
         else:
             magnitude = _magnitude(contrast, rng)
             images[contrast] = _digitise(magnitude(noisy) * shading, rng)
@@ -75,8 +81,7 @@ def scan_images(
             limit = max(settings.visible_drop, NOISE_LIMIT / protocol.snr)
             void = _visible(drop, limit, frame)
             dark = -magnitude(bled) / np.float32(level)
-            shown = conspicuity(dark, void, frame.brain, frame.voxel) >= settings.conspicuous
-            seen[contrast] = void * np.append(False, shown)[void]
+            seen[contrast] = _standing_out(dark, void, frame, settings.conspicuous)
     truth = tuple(_truth(i, b, frame, seen) for i, b in enumerate(bleeds, start=1))
     return SimulatedHead(images, seen, frame.brain, frame.affine, truth, protocol)
 
@@ -115,21 +120,26 @@ def _magnitude(
     return partial(scanner.susceptibility_weighted, filter_size=size, power=power)
 
 
-def _susceptibility_map(
+def _susceptibility_maps(
     echoes: Echoes,
     code: scanner.Encoding,
     noise: float,
     frame: Frame,
     protocol: Protocol,
     rng: np.random.Generator,
-) -> NDArray[np.float32]:
-    """QSM in ppm inside the brain, 0 outside."""
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """QSM with and without noise, in ppm inside the brain, 0 outside."""
     if echoes.local is None:
         raise ValueError("a QSM image needs the short echo: record it")
-    short = scanner.acquire(echoes.local, code, noise, rng)
-    field = scanner.field_from_phase(short, QSM_TE_MS, protocol.field_t) * frame.brain
+    noisy = scanner.acquire(echoes.local, code, noise, rng)
+    quiet = scanner.acquire(echoes.local, code)
     threshold = float(rng.uniform(0.1, 0.25))
-    return frame.brain * susceptibility.invert_dipole(field, frame.voxel, frame.b0, threshold)
+
+    def inverted(echo: NDArray[np.complex64]) -> NDArray[np.float32]:
+        field = scanner.field_from_phase(echo, QSM_TE_MS, protocol.field_t) * frame.brain
+        return frame.brain * susceptibility.invert_dipole(field, frame.voxel, frame.b0, threshold)
+
+    return inverted(noisy), inverted(quiet)
 
 
 def _drop(
@@ -159,6 +169,15 @@ def _visible(change: NDArray[np.float32], limit: float, frame: Frame) -> NDArray
             sizes = np.bincount(parts.ravel())[1:]
             labels[box][(parts > 0) & (parts != 1 + sizes.argmax())] = 0
     return labels
+
+
+def _standing_out(
+    image: NDArray[np.float32], labels: NDArray[np.int32], frame: Frame, least: float
+) -> NDArray[np.int32]:
+    """The labels of those that are so much brighter than most of what lies around them."""
+    shown = conspicuity(image, labels, frame.brain, frame.voxel) >= least
+    kept: NDArray[np.int32] = labels * np.append(False, shown)[labels]
+    return kept
 
 
 def _truth(

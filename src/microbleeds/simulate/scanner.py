@@ -10,6 +10,8 @@ from scipy import fft, ndimage
 
 from microbleeds.simulate.signal import GYROMAGNETIC_MHZ_PER_T
 
+READOUT_MS = 5.0  # and what else comes between an echo and the next excitation
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -40,10 +42,12 @@ def random_protocol(rng: np.random.Generator, volume: bool = False) -> Protocol:
     slices_2d = rng.random() < 0.65 and not volume
     acquired = rng.uniform(0.5, 1.1)
     te = rng.uniform(18, 32) if slices_2d else rng.uniform(18, 26)
+    te *= 1.3 if field_t < 2 else 0.9
+    tr = rng.uniform(400, 1500) if slices_2d else rng.uniform(25, 60)
     return Protocol(
         field_t=field_t,
-        te_ms=float(te * (1.3 if field_t < 2 else 0.9)),
-        tr_ms=float(rng.uniform(400, 1500) if slices_2d else rng.uniform(25, 60)),
+        te_ms=float(te),
+        tr_ms=float(max(tr, te + READOUT_MS)),
         flip_deg=float(rng.uniform(8, 28) if slices_2d else rng.uniform(8, 22)),
         acquired_mm=float(acquired),
         pixel_mm=float(max(0.4, acquired * rng.choice([1.0, rng.uniform(0.5, 1.0)]))),

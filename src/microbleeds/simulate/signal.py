@@ -23,19 +23,21 @@ class Tissue:
     iron: float = 0.0  # ppm that vary with age, on top
 
 
+FLUID_T1, FLUID_T2STAR = 4200, 350  # ms, cerebrospinal fluid at 3 T
+
 # Round figures from the literature at 3 T; every head draws its own around them.
 TISSUES: tuple[tuple[tuple[int, ...], Tissue], ...] = (
     (an.WHITE, Tissue(0.71, 850, 50, -0.03)),
     (an.CORTEX, Tissue(0.81, 1350, 58, 0.01)),
     (an.CEREBELLUM_WHITE, Tissue(0.73, 900, 48, -0.02)),
     (an.CEREBELLUM_CORTEX, Tissue(0.81, 1350, 54, 0.01)),
-    ((*an.CSF, *an.VENTRICLES, 506), Tissue(1.0, 4200, 350)),
+    ((*an.CSF, *an.VENTRICLES, 506), Tissue(1.0, FLUID_T1, FLUID_T2STAR)),
     (an.THALAMUS, Tissue(0.77, 1150, 52, 0.0, 0.02)),
     (an.STRIATUM, Tissue(0.80, 1250, 50, 0.01, 0.08)),
     (an.PALLIDUM, Tissue(0.75, 950, 38, 0.02, 0.15)),
     (an.MEDIAL_TEMPORAL, Tissue(0.82, 1400, 55, 0.0)),
     (an.VENTRAL_DC, Tissue(0.76, 1050, 48, 0.0, 0.03)),
-    (an.BRAINSTEM, Tissue(0.74, 1000, 52, -0.01)),
+    ((*an.BRAINSTEM, 512), Tissue(0.74, 1000, 52, -0.01)),
     ((25, 57), Tissue(0.9, 1500, 75, 0.01)),
     ((30, 62, 85), Tissue(0.75, 1000, 50)),
     ((an.RED_NUCLEUS, an.NIGRA, an.DENTATE), Tissue(0.76, 1000, 40, 0.02, 0.13)),
@@ -43,7 +45,7 @@ TISSUES: tuple[tuple[tuple[int, ...], Tissue], ...] = (
     ((an.PINEAL,), Tissue(0.6, 1200, 20, -0.5)),
     ((an.CHOROID,), Tissue(0.8, 1600, 35, -0.1)),
     ((an.FALX,), Tissue(0.6, 900, 20, 0.05)),
-    ((515, 512), Tissue(0.1, 400, 3, -2.0)),
+    ((515,), Tissue(0.1, 400, 3, -2.0)),
     ((516,), Tissue(0.45, 400, 12, -0.8)),
     ((511, 508), Tissue(0.8, 400, 30, 0.2)),
 )

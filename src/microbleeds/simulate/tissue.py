@@ -124,8 +124,9 @@ def bleed_free_tissue(
     local += venous * np.float32(rng.uniform(0.3, 0.6))
     decay += venous * np.float32(15 * protocol.field_t / 3)
     fluid = grid.draw(vasculature.perivascular_spaces(labels, rng), labels.shape)
-    wet = signal.steady_state(1.0, 4200, protocol.tr_ms, protocol.flip_deg)
+    wet = signal.steady_state(1.0, signal.FLUID_T1, protocol.tr_ms, protocol.flip_deg)
     amplitude += fluid * (np.float32(wet) - amplitude)
+    decay += fluid * (np.float32(signal.decay_rate(signal.FLUID_T2STAR, protocol.field_t)) - decay)
     flow = grid.draw(vasculature.arteries(labels, rng), labels.shape)
     # Blood that flows fast is mostly dark; where it enters the slab fresh, bright.
     amplitude *= 1 + flow * np.float32(rng.uniform(-1.0, -0.6) if rng.random() < 0.75 else 0.4)
@@ -141,11 +142,12 @@ def textured(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Amplitude, decay and local susceptibility, uneven as tissue is and soft at its borders.
 
-    Iron lies in grains, which decay as it does: old basal ganglia look mottled.
+    Iron lies in grains, which decay as it does: old basal ganglia look mottled. Few grains are
+    as dark as a microbleed must be to be rated: with twice the mottle, several a head were.
     """
     shape = maps.local.shape
     texture = rng.uniform(0.01, 0.05) * _grain(shape, rng.uniform(0.8, 2.0), rng)
-    mottle = rng.uniform(0.1, 0.6) * _grain(shape, rng.uniform(0.6, 1.3), rng)
+    mottle = rng.uniform(0.05, 0.3) * _grain(shape, rng.uniform(0.6, 1.3), rng)
     iron_decay = np.float32(signal.iron_decay(field_t)) * np.maximum(maps.local, 0)
     uneven = (
         maps.amplitude * (1 + texture),

@@ -15,7 +15,7 @@ from microbleeds.simulate.vessels import Tubes, join, value_at, walk
 ARTERY_RADIUS = (0.25, 0.45)
 ARTERY_SPREAD = 0.4
 IN_FLUID = 0.2  # wetness below which a vessel of the sulci would lie in tissue
-SHORTEST_MM = 8.0  # of vessels in fluid: what ends there sooner is no vessel but a dot
+SHORTEST_MM = 8.0  # of veins and arteries: what ends sooner is no vessel but a dot of blood
 # Radius in mm of the veins within the brain, median and spread of its logarithm: deep medullary
 # veins measure 0.2-0.3 mm across (Chen et al. 2016, Acta Anatomica Sinica 47:796, SWI at 3 T).
 # Wider ones would look like microbleeds wherever they cross a slice.
@@ -96,7 +96,7 @@ def _medullary(labels: NDArray[np.int16], amount: float, rng: np.random.Generato
     starts = _starts(near, int(170 * amount), rng)
     n = len(starts)
     return walk(
-        starts, _gradient_at(inner, starts), rng.uniform(5, 25, n),
+        starts, _gradient_at(inner, starts), rng.uniform(SHORTEST_MM, 25, n),
         _radii(MEDULLARY_RADIUS, n, rng), inner * 20, rng, wander=0.06,
     )  # fmt: skip
 
@@ -109,8 +109,8 @@ def _cortical(
     starts = _starts(junction, int(150 * amount), rng)
     n = len(starts)
     return walk(
-        starts, -_gradient_at(wet, starts), rng.uniform(3, 15, n), _radii(CORTICAL_RADIUS, n, rng),
-        None, rng, wander=0.06,
+        starts, -_gradient_at(wet, starts), rng.uniform(SHORTEST_MM, 15, n),
+        _radii(CORTICAL_RADIUS, n, rng), None, rng, wander=0.06,
     )  # fmt: skip
 
 
@@ -134,7 +134,7 @@ def _striate(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
     n = len(starts)
     upward = np.array([0, 0, 2])
     return walk(
-        starts, rng.normal(size=(n, 3)) + upward, rng.uniform(3, 15, n),
+        starts, rng.normal(size=(n, 3)) + upward, rng.uniform(SHORTEST_MM, 15, n),
         _radii(STRIATE_RADIUS, n, rng), None, rng,
     )  # fmt: skip
 
