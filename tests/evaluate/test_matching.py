@@ -5,7 +5,7 @@ import pytest
 
 from microbleeds.errors import UserError
 from microbleeds.evaluate.lesions import Lesions, from_centres, from_labels
-from microbleeds.evaluate.matching import Policy, match
+from microbleeds.evaluate.matching import Findings, Policy, match
 
 AFFINE = np.diag([0.5, 0.5, 3.0, 1.0])
 
@@ -77,9 +77,23 @@ def test_valdo_gives_no_second_choice_where_the_assignment_does():
     assert counts(predicted, truth, "one-to-one") == (2, 0, 0)
 
 
-def test_valdo_keeps_the_nearest_claim_and_its_confidence():
-    findings = match("s", along_x(2, -1, confidence=[0.9, 0.3]), along_x(0), "valdo")
-    assert [(f.is_lesion, f.confidence) for f in findings] == [(True, 0.3), (False, 0.9)]
+def test_valdo_keeps_the_most_probable_claim_so_that_every_threshold_is_right():
+    predicted = along_x(2, -1, 30, confidence=[0.9, 0.3, 0.5])
+    truth = along_x(0, 31)
+    whole = Findings(match("s", predicted, truth, "valdo"), ("s",))
+    assert whole.table[0].confidence == 0.9 and whole.table[0].distance_mm == 2
+    for threshold in (0.2, 0.4, 0.6, 0.95):
+        kept = predicted.confidence >= threshold
+        alone = from_centres(predicted.xyz_mm[kept], predicted.confidence[kept])
+        anew = match("s", alone, truth, "valdo")
+        assert sorted(f.confidence for f in anew) == sorted(
+            f.confidence for f in whole.at(threshold).table
+        )
+
+
+def test_valdo_keeps_the_nearest_of_equally_probable_claims():
+    found = match("s", along_x(2, -1, confidence=[0.9, 0.9]), along_x(0), "valdo")
+    assert found[0].distance_mm == 1 and found[1].xyz_mm[0] == 2
 
 
 def test_the_limit_itself():

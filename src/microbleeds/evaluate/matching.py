@@ -82,11 +82,14 @@ def match(
     - `overlap`: any common voxel. One detection may hit several lesions and several detections
       one lesion; none of these is false. Needs label images on one grid. (Sundaresan et al. 2023)
     - `valdo`: every detection claims the true lesion with the nearest centre, if nearer than
-      `distance_mm`; each lesion keeps the nearest claim, all other detections are false.
+      `distance_mm`; each lesion keeps one claim, all other detections are false. Here the most
+      probable, there the nearest: the counts are the same, and this way they are right at every
+      threshold as well (`Findings.at`, `froc`).
       (Sudre et al. 2024, section 2.5, and the challenge's code WhereIsValdo/valdo-eval-2021,
       which computes the distance in voxels; here it is mm, as the paper has it.)
     - `one-to-one`: the assignment with the most pairs, then the least total distance, among
-      pairs within `distance_mm` or with the true centre inside the detection.
+      pairs within `distance_mm` or with the true centre inside the detection. At a threshold,
+      fewer detections might have been assigned better.
     """
     pairs = _POLICIES[policy](predicted, truth, distance_mm)
     distances = cdist(predicted.xyz_mm, truth.xyz_mm)
@@ -132,7 +135,8 @@ def _valdo(predicted: Lesions, truth: Lesions, distance_mm: float) -> Pairs:
     for lesion in range(len(truth)):
         claims = np.flatnonzero((claimed == lesion) & (nearest < distance_mm))
         if len(claims):
-            pairs.append((claims[nearest[claims].argmin()], lesion))
+            best = np.lexsort((nearest[claims], -predicted.confidence[claims]))[0]
+            pairs.append((claims[best], lesion))
     return np.array(pairs, int).reshape(-1, 2)
 
 

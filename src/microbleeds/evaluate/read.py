@@ -7,7 +7,6 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from microbleeds.errors import UserError
@@ -42,7 +41,7 @@ def read_labels(path: Path) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         image = nib.load(path)
         values = np.squeeze(np.asarray(image.dataobj))
         affine = np.asarray(image.affine, np.float64)
-    except (OSError, EOFError, ValueError, ImageFileError) as error:
+    except Exception as error:  # gzip, zlib, nibabel and NumPy each have their own
         raise UserError(f"{path} cannot be read as a NIfTI label image ({error}).") from error
     if values.ndim != 3:
         raise UserError(f"{path} has {values.ndim} dimensions; a label image must have 3.")

@@ -109,12 +109,12 @@ def patch_logits(network: Teacher | Student, patches: Tensor) -> Tensor:
 
 
 def matched(cases: Iterable[Found]) -> Findings:
-    """Candidates and microbleeds matched one to one by their centres, within 5 mm."""
+    """Candidates and microbleeds matched by their centres as in the VALDO challenge."""
     names: list[str] = []
     table: list[Finding] = []
     for case in cases:
         predicted = from_centres(case.xyz_mm, case.confidence)
-        table.extend(match(case.name, predicted, from_centres(case.truth_mm), "one-to-one"))
+        table.extend(match(case.name, predicted, from_centres(case.truth_mm), "valdo"))
         names.append(case.name)
     return Findings(tuple(table), tuple(names))
 
