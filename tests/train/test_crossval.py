@@ -2,7 +2,9 @@ import csv
 from dataclasses import replace
 
 import nibabel as nib
+import pytest
 
+from microbleeds.errors import UserError
 from microbleeds.train.crossval import cross_validate
 
 
@@ -41,3 +43,15 @@ def test_a_folder_for_each_of_several_contrasts(rows, recipe, work, tmp_path, mo
     both = [replace(r, image=r.image.with_name(f"{r.contrast}-{r.image.name}")) for r in both]
     assert cross_validate(both, tmp_path, 2, recipe, work)
     assert {path.mask.parent.name for path in places} == {"swi", "t2star"} and len(places) == 10
+
+
+def test_folds_of_another_split_are_refused(rows, recipe, work, tmp_path, monkeypatch):
+    from microbleeds.train import crossval
+
+    monkeypatch.setattr(crossval, "train_all", lambda *a: True)
+    monkeypatch.setattr(crossval, "predict", lambda *a: None)
+    assert cross_validate(rows, tmp_path, 2, recipe, work)
+    before = (tmp_path / "folds.tsv").read_text()
+    with pytest.raises(UserError, match="made for other subjects"):
+        cross_validate(rows, tmp_path, 3, recipe, work)
+    assert (tmp_path / "folds.tsv").read_text() == before

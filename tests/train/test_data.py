@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import pytest
 
 from microbleeds.errors import UserError
-from microbleeds.train.data import folds, read_table, split_subjects
+from microbleeds.train.data import Row, folds, in_turn, read_table, split_subjects
 
 
 def touch(folder, *names):
@@ -77,3 +79,12 @@ def test_split_sizes(tmp_path):
     assert [len(part) for part in split_subjects(rows[:3], 0.1, 0)] == [2, 1]
     with pytest.raises(UserError, match="one subject only"):
         split_subjects(rows[:1], 0.1, 0)
+
+
+def test_contrasts_come_up_in_turn():
+    kinds = ("t2star", "t2star", "t2star", "swi", "qsm", "swi")
+    rows = [
+        Row(Path(f"{n}.nii"), Path(f"{n}_label.nii"), kind, None, str(n))
+        for n, kind in enumerate(kinds)
+    ]
+    assert [row.subject for row in in_turn(rows)] == ["0", "3", "4", "1", "5", "2"]

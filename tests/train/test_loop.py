@@ -131,6 +131,21 @@ def test_checkpoint_of_another_network_is_refused(tmp_path):
         fit(other, next_batch, loss_fn, SETTINGS, tmp_path)
 
 
+def test_checkpoint_of_another_training_is_refused(tmp_path):
+    fit(student(), next_batch, loss_fn, SETTINGS, tmp_path, identity="one")
+    longer = replace(SETTINGS, steps=14)
+    assert fit(student(), next_batch, loss_fn, longer, tmp_path, identity="one").steps == 14
+    with pytest.raises(UserError, match="to other data or to other training settings"):
+        fit(student(), next_batch, loss_fn, longer, tmp_path, identity="two")
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    for content in (b"", b"no checkpoint at all"):
+        (tmp_path / "checkpoint.pt").write_bytes(content)
+        with pytest.raises(UserError, match="is damaged"):
+            fit(student(), next_batch, loss_fn, SETTINGS, tmp_path)
+
+
 def test_a_loss_that_is_no_number_ends_it(tmp_path):
     with pytest.raises(UserError, match="loss is nan at step 0"):
         fit(student(), next_batch, lambda n, b: loss_fn(n, b) * math.nan, SETTINGS, tmp_path)

@@ -106,6 +106,7 @@ def write_model(
         operating_points={"sensitive": Thresholds(recipe.candidate_threshold, 0.0)},
         networks=recipe.network,
     )
+    out = out.absolute()  # "." has no name to put beside another
     make_folder(out)  # before the work, so that a wrong place is known at once
     temporary = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -146,7 +145,7 @@ def read_labels(path: Path, scan: Scan) -> NDArray[np.int64]:
     try:
         image: Any = nib.load(path)
         values = np.asarray(image.dataobj)
-    except (OSError, ValueError, EOFError, ImageFileError) as error:
+    except Exception as error:  # gzip, zlib, nibabel and NumPy each have their own
         raise UserError(f"The label {path} cannot be read as NIfTI ({error}).") from error
     if values.shape != scan.voxels.shape:
         raise UserError(
@@ -191,7 +190,7 @@ def _prepare(row: Row, settings: CaseSettings, folder: Path) -> None:
     prepared = prepare(scan, mask, settings.prepare)
     on_grid = labels_on_grid(labels, scan, prepared.grid) * prepared.brain
     on_grid = set_unrated_apart(on_grid, prepared, settings)
-    temporary = place.with_name(f"{place.name}.{os.getpid()}.tmp")
+    temporary = place.with_name(f"{place.name}.{uuid4().hex}.tmp")
     temporary.mkdir()
     stack = np.stack([prepared.image, prepared.symmetry, prepared.vessels])
     np.save(temporary / "channels.npy", stack.astype(np.float16))

@@ -33,7 +33,7 @@ Out = Annotated[Path, typer.Option("--output", "-o", help="Folder for networks a
 Size = Annotated[SizeOption, typer.Option(help="tiny is for trying things out")]
 Steps = Annotated[int | None, typer.Option(min=1, help="Training steps of each network")]
 Minutes = Annotated[float | None, typer.Option(min=0, help="Stop after so long; resumable")]
-Seed = Annotated[int, typer.Option(help="Seed of weights, batches and split")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of weights, batches and split")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes that prepare images")]
 Detector = Annotated[Path, typer.Option(help="Folder that `train detector` wrote")]
 
@@ -193,11 +193,11 @@ def cross_validate(
     Example: `microbleeds cross-validate --folds 5 --data table.csv -o cv`
     """
     _, rows, recipe, work = _prepare(data, output, size, steps, minutes, seed, workers)
-    from microbleeds.console import console
+    from microbleeds.console import show
     from microbleeds.train import crossval
 
     def on_fold(number: int) -> None:
-        console.print(f"fold {number} of {folds}", highlight=False)
+        show(f"fold {number} of {folds}")
 
     done = crossval.cross_validate(rows, output, folds, recipe, work, on_fold=on_fold)
     _say(done, output / "predictions")
@@ -220,7 +220,7 @@ def _prepare(
 
 
 def _say(finished: bool, where: Path) -> None:
-    from microbleeds.console import console
+    from microbleeds.console import show
 
     text = f"Done: {where}" if finished else "Stopped at the time limit; run it again to go on."
-    console.print(text, highlight=False)
+    show(text)

@@ -12,9 +12,9 @@ from microbleeds.models.card import CARD, ModelCard, read_card
 from microbleeds.models.freeze import layers
 from microbleeds.settings import Contrast
 from microbleeds.train.assemble import About, write_model
-from microbleeds.train.data import Row
+from microbleeds.train.data import Row, split_subjects
 from microbleeds.train.inference import RATES
-from microbleeds.train.recipes import split_rows, train_detector, train_student, train_teacher
+from microbleeds.train.recipes import train_detector, train_student, train_teacher
 from microbleeds.train.settings import Recipe, Start, Work
 from microbleeds.train.store import KINDS, Kind, Network, build, load_network, read_config
 
@@ -40,7 +40,7 @@ def train_all(
     if not done.finished:
         return None
     networks: dict[str, Network] = {kind: load_network(kind, out / kind) for kind in KINDS}
-    _, held_out = split_rows(rows, recipe)
+    _, held_out = split_subjects(rows, recipe.validation, recipe.split_seed)
     return write_model(out / "model", networks, recipe, held_out, _about(out.name, rows, best))
 
 
@@ -54,11 +54,17 @@ def fine_tune(
 ) -> ModelCard | None:
     """`train_all` from the weights of a model folder, with its networks and preparation.
 
-    Raises UserError when the model cannot be read or has no layer of a name in `frozen`.
+    Raises UserError when the model cannot be read, sees another range of values than training
+    makes, or has no layer of a name in `frozen`.
     """
     recipe = replace(recipe, network=read_config(model))
     if (model / CARD).is_file():
         card = read_card(model)
+        if card.value_range != "unit":
+            raise UserError(
+                f"The networks of {model} see images from -1 to 1, which training does not make; "
+                "fine-tune another model."
+            )
         recipe = replace(
             recipe,
             prepare=card.prepare,

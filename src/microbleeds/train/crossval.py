@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from microbleeds.errors import UserError
 from microbleeds.models.zoo import load_models
 from microbleeds.report.bids import OutputPaths, plan_outputs
 from microbleeds.report.files import write_json, write_table
@@ -33,7 +35,8 @@ def cross_validate(
     subjects. Writes `folds.tsv`, the networks under `fold-1` ..., and out-of-fold results of
     `detect` under `predictions` (several contrasts: each in a folder of its own). The same call
     skips finished folds and resumes a broken one.
-    Returns False when the time limit came first. Raises UserError as `train_all` and `detect` do.
+    Returns False when the time limit came first. Raises UserError as `train_all` and `detect` do,
+    and when folds there are of another table, seed or count.
     """
     paths = _plan(rows, out / "predictions")
     parts = folds(rows, count, recipe.split_seed)
@@ -42,17 +45,28 @@ def cross_validate(
         for fold, (_, held_out) in enumerate(parts, start=1)
         for row in held_out
     ]
-    write_table(out / "folds.tsv", table, ("fold", "subject", "image"))
     for fold, (others, held_out) in enumerate(parts, start=1):
         folder = out / f"fold-{fold}"
+        subjects = sorted({row.subject for row in held_out})
         if (folder / DONE).exists():
+            _check_same(folder / DONE, subjects)
             continue
+        write_table(out / "folds.tsv", table, ("fold", "subject", "image"))
         on_fold(fold)
         if train_all(others, folder, recipe, work) is None:
             return False
         predict(held_out, folder / "model", paths, point)
-        write_json(folder / DONE, {"subjects": sorted({row.subject for row in held_out})})
+        write_json(folder / DONE, {"subjects": subjects})
     return True
+
+
+def _check_same(done: Path, subjects: list[str]) -> None:
+    """Raise UserError when a finished fold was of other subjects."""
+    if json.loads(done.read_text(encoding="utf-8"))["subjects"] != subjects:
+        raise UserError(
+            f"{done.parent} was made for other subjects, with another seed, number of folds or "
+            "table; give those again, or another output folder."
+        )
 
 
 def _plan(rows: Sequence[Row], folder: Path) -> dict[Path, OutputPaths]:

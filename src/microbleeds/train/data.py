@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,16 @@ def read_table(path: Path) -> tuple[Row, ...]:
     if not lines:
         raise UserError(f"The table {path} has no rows; add a line for every training image.")
     return tuple(_row(line, number, path) for number, line in enumerate(lines, start=2))
+
+
+def in_turn(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """The rows so ordered that each contrast comes up in turn, however the table is sorted."""
+    seen: Counter[str] = Counter()
+    turns = []
+    for row in rows:
+        turns.append(seen[row.contrast])
+        seen[row.contrast] += 1
+    return tuple(rows[number] for number in np.argsort(turns, kind="stable"))
 
 
 def split_subjects(

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
+from microbleeds.report.files import write_text
+
 _HEADER = "step\tloss\tvalidation\tseconds\n"
 
 
@@ -70,5 +72,5 @@ def _table_up_to(step: int, path: Path) -> Path:
     """The table at `path` without rows after `step`, with its header."""
     rows = path.read_text().splitlines()[1:] if path.exists() else []
     kept = [row for row in rows if row.count("\t") == 3 and int(row.split("\t")[0]) <= step]
-    path.write_text(_HEADER + "".join(f"{row}\n" for row in kept))
+    write_text(path, _HEADER + "".join(f"{row}\n" for row in kept))
     return path

@@ -79,6 +79,7 @@ def fit(
     folder: Path,
     validate: Validate | None = None,
     time_limit_s: float | None = None,
+    identity: str = "",
 ) -> Fit:
     """Train `network` in place; run again with the same arguments to resume after a kill.
 
@@ -88,15 +89,16 @@ def fit(
     validate: figure of the network in evaluation mode, higher is better; its best weights are
         the ones left in `network`. Without it the last (averaged) weights are.
     time_limit_s: stop after so many seconds of this call, checkpoint written.
-    Raises UserError when the folder's checkpoint belongs to another network, or the loss
-    overflows.
+    identity: digest of data and settings; a checkpoint with another one is refused.
+    Raises UserError when the folder's checkpoint is damaged or belongs to another training, or the
+    loss overflows.
     """
     make_folder(folder)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     fabric = _fabric()
     state, wrapped = _start(network, settings, fabric)
-    resume(state, folder)
+    resume(state, folder, identity)
     limit = math.inf if time_limit_s is None else time_limit_s
     with TrainingLog(folder, state.step, settings.steps, fabric.is_global_zero) as log:
         while not _finished(state, settings) and _goes_on(state, limit, fabric):
@@ -106,9 +108,9 @@ def fit(
                 figure = _validate(state, validate, fabric)
             log.write(state.step, loss, figure, state.elapsed)
             if fabric.is_global_zero and _due(state.step, settings.save_every, settings):
-                save_state(state, folder)
+                save_state(state, folder, identity)
     if fabric.is_global_zero:
-        save_state(state, folder)
+        save_state(state, folder, identity)
     finished = _finished(state, settings)
     network.load_state_dict(state.best_weights or state.final.state_dict())
     network.eval()

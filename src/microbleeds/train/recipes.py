@@ -19,7 +19,8 @@ from microbleeds.models.initialise import expect_rarely, initialise
 from microbleeds.models.networks import Detector, Student, Teacher
 from microbleeds.report.files import write_json
 from microbleeds.train.cases import Case, prepare_cases
-from microbleeds.train.data import Row, split_subjects
+from microbleeds.train.data import Row, in_turn, split_subjects
+from microbleeds.train.identity import identity_of
 from microbleeds.train.inference import detector_figure, figure, patch_logits, rated
 from microbleeds.train.loop import Batch, Fit, LossFunction, TrainSettings, fit
 from microbleeds.train.losses import (
@@ -77,8 +78,18 @@ def train_detector(
     write_json(out / RECIPE, recipe)
     size = recipe.detector.batch
     limit = work.seconds_left
+    identity = identity_of(
+        "detector", rows, recipe, start, mined and mined / "detector.safetensors"
+    )
     done = fit(
-        network, lambda rng: sampler.batch(size, rng), loss, recipe.detector, out, validate, limit
+        network,
+        lambda rng: sampler.batch(size, rng),
+        loss,
+        recipe.detector,
+        out,
+        validate,
+        limit,
+        identity,
     )
     save_network(network, "detector", out)
     return done
@@ -105,7 +116,8 @@ def train_teacher(
     network = cast(Teacher, _network("teacher", recipe, recipe.teacher, start))
     if start is None:
         transfer(load_network("detector", detector), network.features_and_segmentor)
-    return _on_patches(network, "teacher", loss, rows, out, recipe, work, detector)
+    identity = identity_of("teacher", rows, recipe, start, detector / "detector.safetensors")
+    return _on_patches(network, "teacher", loss, rows, out, recipe, work, detector, identity)
 
 
 def train_student(
@@ -141,13 +153,25 @@ def train_student(
     network = cast(Student, _network("student", recipe, recipe.student, start))
     if start is None:
         transfer(load_network("detector", detector), network)
-    return _on_patches(network, "student", loss, rows, out, recipe, work, detector, mined)
+    identity = identity_of(
+        "student",
+        rows,
+        recipe,
+        start,
+        detector / "detector.safetensors",
+        teacher and teacher / "teacher.safetensors",
+        mined and mined / "student.safetensors",
+    )
+    return _on_patches(network, "student", loss, rows, out, recipe, work, detector, identity, mined)
 
 
 def split_rows(rows: Sequence[Row], recipe: Recipe) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
-    """Images to learn from and, no more than the recipe looks at, to validate on, by subject."""
+    """Images to learn from and, no more than the recipe looks at, to validate on, by subject.
+
+    Of several contrasts the validation takes one image after the other.
+    """
     learn, held_out = split_subjects(rows, recipe.validation, recipe.split_seed)
-    return learn, held_out[: recipe.validation_cases]
+    return learn, in_turn(held_out)[: recipe.validation_cases]
 
 
 def load_cases(
@@ -183,6 +207,7 @@ def _on_patches(
     recipe: Recipe,
     work: Work,
     detector: Path,
+    identity: str,
     mined: Path | None = None,
 ) -> Fit:
     """Train a network of step 2 on the detector's candidates."""
@@ -213,7 +238,16 @@ def _on_patches(
     size = settings.batch
     limit = work.seconds_left
     write_json(out / RECIPE, recipe)
-    done = fit(network, lambda rng: sampler.batch(size, rng), loss, settings, out, validate, limit)
+    done = fit(
+        network,
+        lambda rng: sampler.batch(size, rng),
+        loss,
+        settings,
+        out,
+        validate,
+        limit,
+        identity,
+    )
     save_network(network, kind, out)
     return done
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -63,8 +64,11 @@ def moving_average(network: nn.Module, decay: float) -> AveragedModel:
     return AveragedModel(network, avg_fn=rule, use_buffers=True)
 
 
-def save_state(state: State, folder: Path) -> None:
-    """Write the checkpoint of a folder, such that a kill leaves the old one or the new one."""
+def save_state(state: State, folder: Path, identity: str = "") -> None:
+    """Write the checkpoint of a folder, such that a kill leaves the old one or the new one.
+
+    identity: of the training, see `resume`.
+    """
     content = {
         "network": state.network.state_dict(),
         "optimiser": state.optimiser.state_dict(),
@@ -74,28 +78,38 @@ def save_state(state: State, folder: Path) -> None:
         "best_weights": state.best_weights,
         "worse": state.worse,
         "seconds": state.elapsed,
+        "identity": identity,
     }
     _save_atomically(content, folder / CHECKPOINT)
 
 
-def resume(state: State, folder: Path) -> None:
+def resume(state: State, folder: Path, identity: str = "") -> None:
     """Continue from the checkpoint of a folder if there is one.
 
-    Raises UserError when it belongs to another network or to other settings.
+    identity: digest of what the training depends on besides how long it goes on.
+    Raises UserError when the checkpoint is damaged, or belongs to another network, other data or
+    other settings.
     """
     path = folder / CHECKPOINT
     if not path.exists():
         return
-    kept = torch.load(path, weights_only=True)
     try:
+        kept = torch.load(path, weights_only=True, map_location="cpu")
+    except (OSError, EOFError, RuntimeError, ValueError, UnpicklingError) as error:
+        raise UserError(
+            f"The checkpoint {path} is damaged; delete it, or give another output folder."
+        ) from error
+    try:
+        if kept["identity"] != identity:
+            raise ValueError("another training")
         state.network.load_state_dict(kept["network"])
         state.optimiser.load_state_dict(kept["optimiser"])
         if state.average is not None:
             state.average.load_state_dict(kept["average"])
     except (KeyError, RuntimeError, ValueError) as error:
         raise UserError(
-            f"The checkpoint {path} belongs to a network of another shape or to other training "
-            "settings; give another output folder or delete it."
+            f"The checkpoint {path} belongs to a network of another shape, to other data or to "
+            "other training settings; give another output folder or delete it."
         ) from error
     state.step, state.best, state.worse = kept["step"], kept["best"], kept["worse"]
     state.best_weights, state.seconds = kept["best_weights"], kept["seconds"]
