@@ -189,6 +189,7 @@ def test_a_converter_that_disagrees_with_the_headers(make, tmp_path, monkeypatch
         ("JANE_DOE_swi", "Doe^Jane", True),
         ("sub-01", "sub-01", False),
         ("sub-Doe", "Doe^Jane", True),
+        ("DoeJane2024", "Doe^Jane", True),
         ("p1", "", False),
     ],
 )
@@ -197,3 +198,11 @@ def test_the_patients_name_is_in_no_output_name(make, tmp_path, name, patient, h
     found = folder_name(series.write(tmp_path / name))
     assert found.startswith("study-") if hidden else found == name
     assert "doe" not in found.lower() and "jane" not in found.lower()
+
+
+def test_the_patients_name_is_looked_for_behind_a_dicomdir(make, tmp_path):
+    folder = replace(make(), extra={"PatientName": "Doe^Jane"}).write(tmp_path / "DOE_JANE")
+    nameless = pydicom.dcmread(next(folder.iterdir()))
+    nameless.PatientName = ""
+    nameless.save_as(folder / "AAA_DICOMDIR")  # comes first, as a DICOMDIR does
+    assert folder_name(folder).startswith("study-")

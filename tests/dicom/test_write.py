@@ -187,3 +187,35 @@ def test_dciodvfy_finds_no_error(written, how, spots):
         if path.exists():
             done = subprocess.run(["dciodvfy", path], capture_output=True, text=True, check=False)
             assert "Error" not in done.stdout + done.stderr, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"PatientSex": "U"},
+        {"PatientBirthDate": "00000000", "StudyDate": "19000000"},
+        {"StudyTime": "250000"},
+    ],
+)
+def test_what_anonymisation_leaves_in_a_header_is_left_empty(written, odd):
+    def edit(path):
+        dataset = pydicom.dcmread(path)
+        for name, value in odd.items():
+            dataset[name] = pydicom.DataElement(
+                name, dataset[name].VR, value, validation_mode=pydicom.config.IGNORE
+            )
+        dataset.save_as(path)
+
+    _, _, paths = written(edit=edit)
+    segmentation, report = pydicom.dcmread(paths.seg), pydicom.dcmread(paths.sr)
+    for name in odd:
+        assert not segmentation.get(name) and not report.get(name)
+
+
+def test_a_header_that_highdicom_refuses_is_one_sentence(written, monkeypatch):
+    def refuse(*arguments):
+        raise ValueError("odd header")
+
+    monkeypatch.setattr("microbleeds.dicom.report.make_report", refuse)
+    with pytest.raises(UserError, match=r"odd header.*without --dicom"):
+        written()

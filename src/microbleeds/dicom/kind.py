@@ -25,7 +25,7 @@ _LONG_ECHO_MS = 10.0  # a gradient echo this late is T2*-weighted; angiograms an
 def words(dataset: Any) -> set[str]:
     """The words of a series' name, protocol and image type, in small letters."""
     parts = [dataset.get("SeriesDescription"), dataset.get("ProtocolName")]
-    parts += dataset.get("ImageType") or []
+    parts += _several(dataset.get("ImageType"))
     return set(re.findall(r"[a-z0-9*]+", " ".join(str(part or "") for part in parts).lower()))
 
 
@@ -34,7 +34,7 @@ def image_kind(dataset: Any, frame_type: Any = None) -> Kind:
 
     frame_type: of a frame in a multi-frame file, which overrules the image type of the whole.
     """
-    types = [str(value).upper() for value in frame_type or dataset.get("ImageType") or []]
+    types = [str(value).upper() for value in _several(frame_type or dataset.get("ImageType"))]
     spoken = words(dataset)
     if _PROJECTION_WORDS & spoken or "PROJECTION IMAGE" in types:
         return "projection"
@@ -60,9 +60,13 @@ def is_weighted(dataset: Any, echo_ms: float | None) -> bool:
         return False
     if _WEIGHTED_WORDS & spoken:
         return True
-    sequence = dataset.get("ScanningSequence") or []
-    sequence = {sequence} if isinstance(sequence, str) else set(sequence)
+    sequence = _several(dataset.get("ScanningSequence"))
     gradient = "GR" in sequence or dataset.get("EchoPulseSequence") == "GRADIENT"
     planar = "EP" in sequence or dataset.get("EchoPlanarPulseSequence") == "YES"
     inverted = "IR" in sequence or dataset.get("InversionRecovery") == "YES"
     return gradient and not planar and not inverted and (echo_ms or 0) >= _LONG_ECHO_MS
+
+
+def _several(value: Any) -> list[Any]:
+    """The values of an attribute; pydicom gives a single one by itself."""
+    return [value] if isinstance(value, str) else list(value or ())

@@ -7,9 +7,10 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
@@ -74,25 +75,33 @@ def folder_name(folder: Path) -> str:
     """What outputs of a folder are called: its name, unless that holds the patient's.
 
     Then it is `study-` and eight digits made from the study's UID. Words of fewer than three
-    letters and the `sub` of BIDS are not taken for names.
+    letters and the `sub` of BIDS are not taken for names. Raises UserError when a file cannot be
+    read.
     """
-    with extra("dicom"):
-        import pydicom
-        from pydicom.misc import is_dicom
     name = folder.resolve().name
-    first = next((p for p in sorted(folder.rglob("*")) if p.is_file() and is_dicom(p)), None)
-    if first is None:
-        return name
-    header = pydicom.dcmread(first, specific_tags=["PatientName", "StudyInstanceUID"])
-    patient = _long_words(str(header.get("PatientName", ""))) - {"sub"}
-    if patient & _long_words(name):
-        study = str(header.get("StudyInstanceUID", ""))
-        return f"study-{hashlib.sha256(study.encode()).hexdigest()[:8]}"
+    for header in _headers(folder):
+        words = set(re.findall(r"[^\W\d_]{3,}", str(header.get("PatientName", "")).lower()))
+        if any(word in name.lower() for word in words - {"sub"}):
+            study = str(header.get("StudyInstanceUID", ""))
+            return f"study-{hashlib.sha256(study.encode()).hexdigest()[:8]}"
+        if words:
+            break
     return name
 
 
-def _long_words(text: str) -> set[str]:
-    return set(re.findall(r"[^\W\d_]{3,}", text.lower()))
+def _headers(folder: Path) -> Iterator[Any]:
+    """Patient and study of every DICOM file; a DICOMDIR is one too, but says neither."""
+    with extra("dicom"):
+        import pydicom
+        from pydicom.misc import is_dicom
+    try:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and is_dicom(path):
+                yield pydicom.dcmread(path, specific_tags=["PatientName", "StudyInstanceUID"])
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be read ({error.strerror}); give a folder that you may read."
+        ) from error
 
 
 def _check_kind(volume: Volume) -> None:

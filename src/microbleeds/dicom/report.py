@@ -12,6 +12,7 @@ import microbleeds
 from microbleeds.dicom import codes
 from microbleeds.dicom.read import DicomSource
 from microbleeds.dicom.segmentation import (
+    LONGEST,
     MAKER,
     SHORT_NOTICE,
     Finding,
@@ -75,7 +76,7 @@ def _observer(models: Models) -> Any:
         uid=hd.UID(),
         name=MAKER,
         manufacturer_name=MAKER,
-        model_name=f"{MAKER} {microbleeds.__version__}, model {models.card.name}",
+        model_name=f"{MAKER} {microbleeds.__version__}, model {models.card.name}"[:LONGEST],
     )
     return hd.sr.ObservationContext(
         observer_device_context=hd.sr.ObserverContext(codes.DEVICE, device)

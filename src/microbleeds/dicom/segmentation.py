@@ -20,7 +20,8 @@ from microbleeds.report.results import RESEARCH_USE
 from microbleeds.steps import Candidate
 
 MAKER = "Microbleeds"
-SHORT_NOTICE = "Research use only, not for diagnosis"  # fits the 64 characters of a description
+LONGEST = 64  # characters of a description or a name in DICOM
+SHORT_NOTICE = "Research use only, not for diagnosis"
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def equipment(models: Models) -> dict[str, str]:
     """Who made an object: the software, with the model in place of a serial number."""
     return {
         "manufacturer": MAKER,
-        "manufacturer_model_name": f"{MAKER}, model {models.card.name}",
+        "manufacturer_model_name": f"{MAKER}, model {models.card.name}"[:LONGEST],
         "software_versions": microbleeds.__version__,
         "device_serial_number": models.card.files["student.onnx"][:16],
     }

@@ -20,6 +20,7 @@ _TAKEN_OVER = (
     "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate",
     "StudyTime", "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
+_SEXES = ("M", "F", "O")
 
 
 def write_dicom(
@@ -30,20 +31,18 @@ def write_dicom(
     A segmentation of an earlier run is removed when there is nothing to segment now.
     Raises UserError when the source lacks what a result must refer to, or on writing.
     """
-    with extra("dicom"):
-        from microbleeds.dicom.report import make_report
-        from microbleeds.dicom.segmentation import make_segmentation, tracked
-
     images = source_headers(source)
-    findings = tracked(found, models, source)
-    segmentation = None
-    if findings:
-        labels = source.from_scan(found.labels, scan)
-        segmentation = make_segmentation(images, source, labels, findings, found, models)
+    try:
+        segmentation, report = _made(images, scan, source, found, models)
+    except (AttributeError, TypeError, ValueError) as error:  # highdicom's, of odd headers
+        raise UserError(
+            f"Series {source.volume.title} has a header that DICOM results cannot take over "
+            f"({' '.join(str(error).split())}); detect without --dicom, or correct the header."
+        ) from error
+    if segmentation is not None:
         _save(segmentation, paths.seg)
     else:
         paths.seg.unlink(missing_ok=True)
-    report = make_report(images, source, findings, found, models, segmentation)
     _save(report, paths.sr)
 
 
@@ -68,9 +67,41 @@ def source_headers(source: DicomSource) -> Sequence[Any]:
                 "must refer to; detect without --dicom."
             )
         for name in _TAKEN_OVER:
-            if name not in image:
+            if not _usable(name, image.get(name)):
                 setattr(image, name, "")
     return images
+
+
+def _made(
+    images: Sequence[Any], scan: Scan, source: DicomSource, found: Detections, models: Models
+) -> tuple[Any | None, Any]:
+    """The segmentation, None without microbleeds, and the report."""
+    with extra("dicom"):
+        from microbleeds.dicom.report import make_report
+        from microbleeds.dicom.segmentation import make_segmentation, tracked
+
+    findings = tracked(found, models, source)
+    segmentation = None
+    if findings:
+        labels = source.from_scan(found.labels, scan)
+        segmentation = make_segmentation(images, source, labels, findings, found, models)
+    return segmentation, make_report(images, source, findings, found, models, segmentation)
+
+
+def _usable(name: str, value: Any) -> bool:
+    """Whether highdicom takes a value over: those who anonymise leave sex U or day 00000000."""
+    from pydicom.valuerep import DA, TM
+
+    if value is None:
+        return False
+    text = str(value)
+    if name == "PatientSex":
+        return text in ("", *_SEXES)
+    kind = {"Date": DA, "Time": TM}.get(name[-4:])
+    try:
+        return kind is None or not text or kind(text) is not None
+    except ValueError:
+        return False
 
 
 def _save(dataset: Any, path: Path) -> None:
