@@ -159,6 +159,7 @@ def test_unknown_model_names_the_known_ones(scan, tmp_path, capsys):
 
 
 def test_preprocess_writes_the_working_grid(scan, tmp_path):
+    tmp_path = tmp_path / "new" / "folder"
     assert run("preprocess", scan, "-o", tmp_path) == 0
     image = nib.load(tmp_path / "sub-01_desc-prepared.nii.gz")
     assert image.header.get_zooms()[:2] == pytest.approx((0.5, 0.5))
@@ -167,6 +168,36 @@ def test_preprocess_writes_the_working_grid(scan, tmp_path):
     for name in ("symmetry", "vessels"):
         assert nib.load(tmp_path / f"sub-01_desc-{name}.nii.gz").shape == image.shape
     assert run("preprocess", scan, "-o", tmp_path) == 2
+
+
+def test_preprocess_goes_on_after_a_bad_scan_and_refuses_names_that_meet(scan, tmp_path, capsys):
+    bad = tmp_path / "bad.nii.gz"
+    bad.write_text("no image")
+    assert run("preprocess", bad, scan, "-o", tmp_path / "out") == 2
+    assert one_sentence(capsys.readouterr().err)
+    assert (tmp_path / "out" / "sub-01_desc-prepared.json").exists()
+    twin = tmp_path / "sub-01_swi.nii.gz"
+    shutil.copy(scan, twin)
+    assert run("preprocess", scan, twin, "-o", tmp_path / "two") == 2
+    assert "would both write" in capsys.readouterr().err and not (tmp_path / "two").exists()
+    assert run("preprocess", scan, twin, "-o", tmp_path / "two", "--mask", scan) == 2
+    assert "belongs to one" in capsys.readouterr().err
+
+
+def test_overwriting_leaves_nothing_of_the_run_before(scan, tmp_path):
+    assert run("detect", scan, "-o", tmp_path, "--report") == 0
+    assert run("detect", scan, "-o", tmp_path, "--overwrite", "--no-picture", "--no-regions") == 0
+    left = {path.name for path in tmp_path.iterdir()}
+    assert not left & {"sub-01_cmb.html", "sub-01_cmb.png", "sub-01_cmb_mars.tsv"}
+    assert "sub-01_cmb.json" in left
+
+
+def test_brackets_in_a_name_are_shown(scan, tmp_path, capsys):
+    copy = tmp_path / "scan [red].nii.gz"
+    shutil.copy(scan, copy)
+    assert run("detect", copy, "-o", tmp_path / "[out]", "--no-picture", "--no-regions") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "scan [red].nii.gz" in said and "[out]" in said
 
 
 def test_the_report_is_a_page_that_can_be_made_again(scan, tmp_path, capsys):
@@ -189,6 +220,11 @@ def test_the_report_is_a_page_that_can_be_made_again(scan, tmp_path, capsys):
     assert one_sentence(said) and "not there any more" in said and not page.exists()
     assert run("report", out, "--scan", scan) == 0
     assert page.read_bytes() == first
+    second = tmp_path / "both" / "2"
+    shutil.copytree(out, tmp_path / "both" / "1")
+    assert run("detect", scan, "-o", second, "--no-picture") == 0
+    assert run("report", tmp_path / "both") == 2  # the first scan is gone, the second is drawn
+    assert "not there any more" in capsys.readouterr().err and (second / page.name).exists()
     record = json.loads((out / "sub-01_cmb.json").read_text())
     assert record["confidence"]["low"] <= record["confidence"]["high"] <= record["candidates"]
     assert record["traits"]["slice_mm"] == pytest.approx(4, abs=0.01)
@@ -225,6 +261,15 @@ def test_clean_up_decides_anew_without_a_network(results, tmp_path, capsys):
     assert run("clean-up", table, "-o", tmp_path / "none.tsv", "--min-volume", 1e6) == 0
     assert f"0 of {count}" in capsys.readouterr().out
     assert run("clean-up", table, "-o", tmp_path / "none.tsv") == 2
+
+
+def test_clean_up_by_other_rules_leaves_what_step_2_decided(results, tmp_path, capsys):
+    table = results / "sub-01_label-CMB_candidates.tsv"
+    kept = json.loads((results / "sub-01_cmb.json").read_text())["microbleeds"]
+    again = tmp_path / "again.tsv"
+    assert run("clean-up", table, "-o", again) == 0
+    assert capsys.readouterr().out.startswith(f"{kept} of ") and kept
+    assert again.read_text() == table.read_text()
 
 
 def test_evaluate_scores_results_against_labels(simulated, results, tmp_path, capsys):

@@ -14,6 +14,16 @@ def test_a_file_is_whole_or_as_it_was(tmp_path):
     assert path.read_text() == "first" and list(path.parent.iterdir()) == [path]
 
 
+def test_two_that_write_one_file_do_not_share_the_unfinished_one(tmp_path):
+    path = tmp_path / "shared.txt"
+    with whole_file(path) as one:
+        one.write_text("one")
+        with whole_file(path) as two:
+            two.write_text("two")
+        assert path.read_text() == "two"
+    assert path.read_text() == "one" and list(tmp_path.iterdir()) == [path]
+
+
 def test_folders_are_made_with_those_above_them_and_may_be_there(tmp_path):
     folder = tmp_path / "a" / "b"
     assert make_folder(folder) == folder and make_folder(folder).is_dir()

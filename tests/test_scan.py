@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -219,3 +220,15 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     for parent in (tmp_path / "file", tmp_path / "missing"):
         with pytest.raises(UserError, match="Cannot write"):
             write_nifti(parent / "a.nii.gz", VOXELS, AFFINE)
+
+
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    path = tmp_path / "scan.nii.gz"
+    path.write_bytes(b"x")
+
+    def refuse(*arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(UserError, match=r"cannot be read \(Permission denied\)"):
+        read_scan(path)

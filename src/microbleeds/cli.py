@@ -44,6 +44,14 @@ class ContrastOption(StrEnum):
     qsm = "qsm"
 
 
+class SimulatedOption(StrEnum):
+    """What kind of image to simulate."""
+
+    t2star = "t2star"
+    swi = "swi"
+    qsm = "qsm"
+
+
 class ConventionOption(StrEnum):
     """Input convention of the authors' weights."""
 
@@ -68,7 +76,7 @@ ContrastArg = Annotated[ContrastOption, typer.Option(help="Kind of image; auto l
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results")]
 Threads = Annotated[int, typer.Option(min=0, help="Threads to use; 0: all that are allowed")]
 Mask = Annotated[Path | None, typer.Option(help="Your own brain mask, on the scan's grid")]
-Seed = Annotated[int, typer.Option(help="Seed of everything random")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random")]
 
 
 @app.command()
@@ -137,7 +145,8 @@ def report(
     """
     from microbleeds.console import report_with_progress
 
-    report_with_progress(results, scan)
+    if report_with_progress(results, scan):
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -156,7 +165,12 @@ def preprocess(
     """
     from microbleeds.console import preprocess_with_progress
 
-    preprocess_with_progress(scans, output, contrast.value, mask, model, overwrite, series)
+    failed = preprocess_with_progress(
+        scans, output, contrast=contrast.value, mask=mask, model=model, overwrite=overwrite,
+        series=series,
+    )  # fmt: skip
+    if failed:
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -164,7 +178,7 @@ def simulate(
     output: Out,
     n: Annotated[int, typer.Option("--n", min=1, help="How many heads")] = 4,
     contrast: Annotated[
-        list[ContrastOption] | None, typer.Option(help="Repeat for several from the same head")
+        list[SimulatedOption] | None, typer.Option(help="Repeat for several from the same head")
     ] = None,
     seed: Seed = 0,
     anatomy: Annotated[
@@ -188,7 +202,7 @@ def simulate(
     """
     from microbleeds.console import simulate_with_progress
 
-    kinds = [c.value for c in contrast or [ContrastOption.t2star]]
+    kinds = [c.value for c in contrast or [SimulatedOption.t2star]]
     simulate_with_progress(output, n, kinds, seed, anatomy or [], bleeds, brain_only, first)
 
 
@@ -280,7 +294,10 @@ def group(
 def clean_up(
     candidates: Annotated[Path, typer.Argument(help="A candidates.tsv that detect wrote")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The new table")],
-    probability: Annotated[float, typer.Option(min=0, max=1, help="Threshold of step 2")] = 0.5,
+    probability: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Threshold of step 2; by default its decisions stay"),
+    ] = None,
     min_volume: Annotated[float, typer.Option(min=0, help="mm3")] = CLEAN_UP.min_volume_mm3,
     max_diameter: Annotated[float, typer.Option(min=0, help="mm")] = CLEAN_UP.max_diameter_mm,
     max_elongation: Annotated[

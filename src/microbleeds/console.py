@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
@@ -21,6 +22,21 @@ if TYPE_CHECKING:
 
 console = Console()
 errors = Console(stderr=True)
+
+
+def show(text: str) -> None:
+    """A line as it is: names of files may hold brackets, which rich would take for its own."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def show_warning(text: str) -> None:
+    """A line below a result that asks for a second look."""
+    console.print(f"  warning: {text}", highlight=False, markup=False, style="yellow")
+
+
+def show_error(text: str) -> None:
+    """A line on standard error."""
+    errors.print(text, highlight=False, markup=False, style="red")
 
 
 def progress_bar() -> Progress:
@@ -45,7 +61,7 @@ def detect_with_progress(sources: list[Path], out: Path, **options: Any) -> int:
         task = bar.add_task("loading networks", total=len(sources))
 
         def on_step(source: Path, step: str) -> None:
-            bar.update(task, description=f"{source.name}: {step}")
+            bar.update(task, description=escape(f"{source.name}: {step}"))
 
         def on_scan(outcome: Outcome) -> None:
             bar.advance(task)
@@ -53,13 +69,13 @@ def detect_with_progress(sources: list[Path], out: Path, **options: Any) -> int:
 
         outcomes = detect_files(sources, out, **options, on_step=on_step, on_scan=on_scan)
     if any(not outcome.error for outcome in outcomes):
-        console.print(f"Results in {out}. {RESEARCH_USE}", highlight=False)
+        show(f"Results in {out}. {RESEARCH_USE}")
     return sum(bool(outcome.error) for outcome in outcomes)
 
 
 def _show_outcome(outcome: Outcome) -> None:
     if outcome.scan is None or outcome.found is None:
-        errors.print(f"{outcome.source.name}: {outcome.error}", highlight=False, style="red")
+        show_error(f"{outcome.source.name}: {outcome.error}")
         return
     from microbleeds.report.results import warnings
 
@@ -67,16 +83,16 @@ def _show_outcome(outcome: Outcome) -> None:
     count, seconds = len(found.microbleeds), sum(found.seconds.values())
     plural = "" if count == 1 else "s"
     console.print(
-        f"{outcome.source.name}: [bold]{count} microbleed{plural}[/bold] of {len(found.table)} "
-        f"candidates ({outcome.scan.contrast}, {seconds:.1f} s)",
+        f"{escape(outcome.source.name)}: [bold]{count} microbleed{plural}[/bold] of "
+        f"{len(found.table)} candidates ({outcome.scan.contrast}, {seconds:.1f} s)",
         highlight=False,
     )
     for note in warnings(outcome.scan, found):
-        console.print(f"  warning: {note}", highlight=False, style="yellow")
+        show_warning(note)
 
 
-def report_with_progress(results: Path, scan: Path | None) -> None:
-    """Write the page of each result in a folder and say where it is."""
+def report_with_progress(results: Path, scan: Path | None) -> int:
+    """Write the page of each result in a folder and say where it is; returns how many failed."""
     from microbleeds.report.page import write_page
     from microbleeds.report.saved import find_records
 
@@ -86,19 +102,32 @@ def report_with_progress(results: Path, scan: Path | None) -> None:
             f"--scan names one scan, but {results} holds the results of {len(records)}; name one "
             f"of them, such as {records[0]}."
         )
+    failed = 0
     with progress_bar() as bar:
         for record in bar.track(records, description="drawing"):
-            console.print(f"{write_page(record, scan)}", highlight=False, soft_wrap=True)
+            try:
+                show(str(write_page(record, scan)))
+            except UserError as error:
+                failed += 1
+                show_error(str(error))
+    return failed
 
 
-def preprocess_with_progress(sources: list[Path], out: Path, *options: Any) -> None:
-    """Prepare each scan and say where the files are."""
-    from microbleeds.run import preprocess_file
+def preprocess_with_progress(sources: list[Path], out: Path, **options: Any) -> int:
+    """Prepare each scan and say where the files are. Returns how many scans failed."""
+    from microbleeds.preprocess import preprocess_files
 
     with progress_bar() as bar:
-        for source in bar.track(sources, description="preparing"):
-            paths = preprocess_file(source, out, *options)
-            console.print(f"{source.name}: {paths['prepared']}", highlight=False)
+        task = bar.add_task("preparing", total=len(sources))
+
+        def on_scan(source: Path, image: Path | None, error: str) -> None:
+            bar.advance(task)
+            if error:
+                show_error(f"{source.name}: {error}")
+            else:
+                show(f"{source.name}: {image}")
+
+        return preprocess_files(sources, out, **options, on_scan=on_scan)
 
 
 def simulate_with_progress(
@@ -129,11 +158,11 @@ def simulate_with_progress(
             out, count, tuple(contrasts), seed, tuple(anatomies) or (SHIPPED_ANATOMY,), settings,
             first, lambda index: bar.advance(task),
         )  # fmt: skip
-    console.print(f"{count} heads in {out}: table.csv for training, truth.tsv.", highlight=False)
+    show(f"{count} heads in {out}: table.csv for training, truth.tsv.")
 
 
 def clean_up_and_show(
-    source: Path, target: Path, threshold: float, rules: CleanUpSettings, overwrite: bool
+    source: Path, target: Path, threshold: float | None, rules: CleanUpSettings, overwrite: bool
 ) -> None:
     """Decide anew and say how many candidates stay."""
     from microbleeds.report.table import clean_up_table
@@ -142,7 +171,7 @@ def clean_up_and_show(
         raise UserError(f"{target} exists already; choose another name or give --overwrite.")
     table = clean_up_table(source, target, threshold, rules)
     kept = sum(row.kept for row in table)
-    console.print(f"{kept} of {len(table)} candidates kept: {target}", highlight=False)
+    show(f"{kept} of {len(table)} candidates kept: {target}")
 
 
 def convert_and_show(files: list[Path], out: Path, convention: Any) -> None:
@@ -150,10 +179,7 @@ def convert_and_show(files: list[Path], out: Path, convention: Any) -> None:
     with extra("train"):
         from microbleeds.models.published import convert_published
     card = convert_published(files, out, convention)
-    console.print(
-        f"{card.name} in {out}; use it with: microbleeds detect SCAN -o OUT --model {out}",
-        highlight=False,
-    )
+    show(f"{card.name} in {out}; use it with: microbleeds detect SCAN -o OUT --model {out}")
 
 
 @contextmanager
@@ -184,12 +210,12 @@ def show_info() -> None:
         card = read_card(folder)
         default = " (default)" if name == DEFAULT_MODEL else ""
         console.print(f"\n[bold]{card.name}[/bold]{default}: {card.description}", highlight=False)
-        console.print(f"  folder {folder}\n  licence {card.licence}", highlight=False)
-        console.print(f"  contrasts {', '.join(card.contrasts)}", highlight=False)
+        show(f"  folder {folder}\n  licence {card.licence}")
+        show(f"  contrasts {', '.join(card.contrasts)}")
         for point, limits in card.operating_points.items():
-            console.print(f"  {point}: step 1 {limits.detector:g}, step 2 {limits.student:g}")
+            show(f"  {point}: step 1 {limits.detector:g}, step 2 {limits.student:g}")
         for file, digest in card.files.items():
-            console.print(f"  sha256 {digest}  {file}", highlight=False, soft_wrap=True)
+            show(f"  sha256 {digest}  {file}")
 
 
 def show_table(title: str, rows: list[tuple[str, str]]) -> None:
@@ -224,10 +250,10 @@ def evaluate_and_show(
         (f"tpr at {rate:g} false positives a scan", f"{tpr_at(curve, rate):.3f}")
         for rate in (0.5, 1, 2, 4)
     ]
-    show_table(f"{predictions} against {truth} ({matching})", rows)
+    show_table(escape(f"{predictions} against {truth} ({matching})"), rows)
     if out is not None:
         write_evaluation(evaluation, out)
-        console.print(f"Tables in {out}.", highlight=False)
+        show(f"Tables in {out}.")
 
 
 def compare_and_show(baseline: Path, follow_up: Path, out: Path, **options: Any) -> None:
@@ -240,7 +266,7 @@ def compare_and_show(baseline: Path, follow_up: Path, out: Path, **options: Any)
         task = bar.add_task("loading networks", total=None)
         found, paths = compare_files(
             baseline, follow_up, out, **options,
-            on_step=lambda step: bar.update(task, description=step),
+            on_step=lambda step: bar.update(task, description=escape(step)),
         )  # fmt: skip
     number, quality = counts(found.changes), found.registration
     console.print(
@@ -250,8 +276,8 @@ def compare_and_show(baseline: Path, follow_up: Path, out: Path, **options: Any)
         highlight=False,
     )
     for note in found.warnings:
-        console.print(f"  warning: {note}", highlight=False, style="yellow")
-    console.print(f"Page: {paths.page}. {RESEARCH_USE}", highlight=False)
+        show_warning(note)
+    show(f"Page: {paths.page}. {RESEARCH_USE}")
 
 
 def group_and_show(out: Path, quiet: bool = False) -> None:
@@ -265,11 +291,12 @@ def group_and_show(out: Path, quiet: bool = False) -> None:
         return
     plural = "" if made.scans == 1 else "s"
     console.print(
-        f"[bold]{made.scans} scan{plural}[/bold], {made.failed} failed: {made.table}, {made.page}",
+        f"[bold]{made.scans} scan{plural}[/bold], {made.failed} failed: "
+        + escape(f"{made.table}, {made.page}"),
         highlight=False,
         soft_wrap=True,
     )
-    console.print(RESEARCH_USE, highlight=False)
+    show(RESEARCH_USE)
 
 
 def show_findings(evaluation: Evaluation) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from microbleeds.console import console, detect_with_progress, progress_bar, show_findings
+from microbleeds.console import detect_with_progress, progress_bar, show, show_findings
 from microbleeds.settings import CleanUpSettings
 
 BLEEDS = (6, 10)
@@ -35,5 +35,5 @@ def run_demo(out: Path, seed: int) -> None:
             smallest_mm3=CleanUpSettings().min_volume_mm3,  # smaller ones are never reported
         )
     )
-    console.print(f"Picture: {results / f'{subject}_cmb.png'}", highlight=False)
-    console.print(f"Page: {results / f'{subject}_cmb.html'}", highlight=False)
+    show(f"Picture: {results / f'{subject}_cmb.png'}")
+    show(f"Page: {results / f'{subject}_cmb.html'}")

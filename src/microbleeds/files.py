@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 from microbleeds.errors import UserError
 
@@ -17,7 +17,8 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     Raises UserError where nothing can be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # not the process number: in containers that share a folder every process is number 1
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

@@ -1,31 +1,25 @@
-"""From paths to written results: what `detect`, `preprocess`, `demo` and `cohort` do."""
+"""From paths to written results: what `detect`, `demo` and `cohort` do."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-
-import numpy as np
 
 from microbleeds.console import extra
 from microbleeds.errors import UserError
 from microbleeds.models.engine import Engine
 from microbleeds.models.zoo import DEFAULT_MODEL, Models, load_brain, load_models
 from microbleeds.pipeline import Detections, StepHook, detect
-from microbleeds.prepare.brain import brain_mask
-from microbleeds.prepare.prepare import prepare
-from microbleeds.report.bids import OutputPaths, output_stem, plan_outputs, source_name
-from microbleeds.report.dataset import check_dataset, write_dataset
-from microbleeds.report.files import write_text
+from microbleeds.report.bids import OutputPaths, plan_outputs
+from microbleeds.report.dataset import check_dataset, remove_results, write_dataset
 from microbleeds.report.page import write_page
 from microbleeds.report.pictures import draw_detections
 from microbleeds.report.regions import name_regions
 from microbleeds.report.results import write_results
-from microbleeds.scan import Scan, read_mask, read_scan, write_nifti
+from microbleeds.scan import Scan, read_mask, read_scan
 from microbleeds.settings import MEMORY_GB, OperatingPoint, Settings
 
 if TYPE_CHECKING:
@@ -95,7 +89,7 @@ def detect_files(
         raise UserError(
             f"--mask was given with {len(sources)} scans but belongs to one; run them one by one."
         )
-    _check_folders(sources, series, dicom)
+    check_folders(sources, series, dicom)
     if bids:
         check_dataset(out)
     plans = plan_outputs(sources, out, overwrite, bids)
@@ -133,7 +127,7 @@ def detect_file(
     series: str | None = None,
     on_step: StepHook = lambda step: None,
 ) -> tuple[Scan, Detections]:
-    """Detect in one scan and write its results to `paths`.
+    """Detect in one scan and write its results to `paths`, from where earlier ones go first.
 
     mask: the user's own brain mask; series: of a DICOM folder, which one to take.
     Raises UserError when the scan or the mask cannot be used, or a file cannot be written.
@@ -146,54 +140,17 @@ def detect_file(
         on_step("regions")
         found = name_regions(scan, found)
     on_step("writing")
-    if wanted.dicom and origin is not None:
-        from microbleeds.dicom.write import write_dicom
-
-        write_dicom(scan, origin, found, tools.models, paths)
+    remove_results(paths)
     if wanted.picture:
         draw_detections(scan, found.brain, found.microbleeds, paths.picture)
     write_results(scan, source, found, tools.models, paths, mask, series)
     if wanted.report:
         write_page(paths.report, scan)
+    if wanted.dicom and origin is not None:
+        from microbleeds.dicom.write import write_dicom
+
+        write_dicom(scan, origin, found, tools.models, paths)
     return scan, found
-
-
-def preprocess_file(
-    source: Path,
-    out: Path,
-    contrast: ContrastChoice = "auto",
-    mask: Path | None = None,
-    model: str = DEFAULT_MODEL,
-    overwrite: bool = False,
-    series: str | None = None,
-) -> dict[str, Path]:
-    """Write what the networks see of one scan, on the working grid, and the settings behind it.
-
-    Raises UserError for an unusable scan, or when a file exists and `overwrite` is off.
-    """
-    stem = output_stem(source_name(source))
-    paths = {
-        name: out / f"{stem}_desc-{name}.nii.gz" for name in ("prepared", "symmetry", "vessels")
-    } | {"brain": out / f"{stem}_space-prepared_desc-brain_mask.nii.gz"}
-    for path in paths.values():
-        if path.exists() and not overwrite:
-            raise UserError(f"{path} exists already; choose another folder or give --overwrite.")
-    settings = load_models(model).card.prepare
-    _check_folders([source], series)
-    scan = read_scan(source, contrast, series)
-    brain = brain_mask(scan, load_brain()) if mask is None else read_mask(mask, scan)
-    prepared = prepare(scan, brain, settings)
-    affine = prepared.grid.affine
-    for name, array in (
-        ("prepared", prepared.image),
-        ("symmetry", prepared.symmetry),
-        ("vessels", prepared.vessels),
-        ("brain", prepared.brain.astype(np.uint8)),
-    ):
-        write_nifti(paths[name], array, affine)
-    record = {"source": str(source), "contrast": scan.contrast, "settings": asdict(settings)}
-    write_text(out / f"{stem}_desc-prepared.json", json.dumps(record, indent=2) + "\n")
-    return paths
 
 
 def _read(
@@ -207,7 +164,7 @@ def _read(
     return read_folder(source, contrast, series)
 
 
-def _check_folders(sources: Sequence[Path], series: str | None, dicom: bool = False) -> None:
+def check_folders(sources: Sequence[Path], series: str | None, dicom: bool = False) -> None:
     """Raise UserError when options for DICOM folders meet a file, or highdicom is missing."""
     option = "--series" if series is not None else "--dicom" if dicom else ""
     files = [source for source in sources if option and not source.is_dir()]

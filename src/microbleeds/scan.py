@@ -133,13 +133,19 @@ def write_nifti(
 
 def _open(path: Path) -> Any:
     """The NIfTI image at a path, its voxels not yet read."""
-    if not path.is_file():
-        raise UserError(f"There is no file {path}.")
-    if path.stat().st_size == 0:
+    try:
+        if not path.is_file():
+            raise UserError(f"There is no file {path}.")
+        with path.open("rb") as file:
+            beginning = file.read(132)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}); give a file that you may read."
+        ) from error
+    if not beginning:
         raise UserError(f"{path} is empty (0 bytes); copy or convert it again.")
-    with path.open("rb") as file:
-        if file.read(132)[128:] == b"DICM":
-            raise UserError(f"{path} is one DICOM file; give the folder that holds the series.")
+    if beginning[128:] == b"DICM":
+        raise UserError(f"{path} is one DICOM file; give the folder that holds the series.")
     try:
         image: Any = nib.load(path)
     except Exception as error:  # nibabel raises many kinds for a file that is none

@@ -88,3 +88,27 @@ def test_finding_records(saved, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="holds no results"):
         find_records(tmp_path / "empty")
+    hidden = tmp_path / ".scratch" / "killed"
+    hidden.mkdir(parents=True)
+    (hidden / saved.report.name).write_text("{}")
+    assert find_records(tmp_path) == (saved.report,)
+
+
+@pytest.mark.parametrize("cell", ["x", "nan"])
+def test_a_number_that_is_none(saved, cell):
+    for path in (saved.table, saved.candidates):
+        text = path.read_text()
+        header, first, *rest = text.splitlines()
+        changed = "\t".join([cell, *first.split("\t")[1:]])
+        path.write_text("\n".join([header, changed, *rest]) + "\n")
+        with pytest.raises(UserError, match=f"{path.name} has '{cell}' in column 'index'"):
+            read_result(saved.report)
+        path.write_text(text)
+
+
+def test_traits_of_another_version(saved):
+    record = json.loads(saved.report.read_text())
+    record["traits"] = {"colour": 1}
+    saved.report.write_text(json.dumps(record))
+    with pytest.raises(UserError, match="in other words than version"):
+        read_result(saved.report)

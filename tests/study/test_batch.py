@@ -72,6 +72,11 @@ def test_every_batch_system_has_its_script(system, options, line, file):
             'system = "SLURM"\nmaximum = 2\n[options]\ncores = 4\nmemory = "1GB"\nprocesses = 2',
             "leave 'processes' out",
         ),
+        (
+            'system = "SLURM"\nmaximum = 2\n[options]\ncores = 4\nmemory = "1GB"\n'
+            'job_script_prologue = "module load x"',
+            "'module load x' as job_script_prologue; a list",
+        ),
     ],
 )
 def test_a_wrong_cluster_file_is_refused(text, said, file):

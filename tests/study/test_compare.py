@@ -111,6 +111,9 @@ def test_the_page_is_whole_and_loads_nothing(out):
     assert text.count('src="data:image/png;base64,') == 4
     assert not re.search(r"(src|href)=\"(?!data:|#)", text)
     assert "not a medical device" in text and "mild" in text
+    record = json.loads((out / "visits.json").read_text())
+    source = Path(record["baseline"]["source"])  # folders may be called after the patient
+    assert str(source.parent) not in text and record["baseline"]["scan"] in text
 
 
 def test_nothing_is_overwritten_unless_asked(visits, out, capsys):
@@ -209,5 +212,26 @@ def test_results_of_other_networks_or_preparation_are_not_used(visits, models):
     assert disagreement(record, models, settings) == ""
     finer = replace(settings, prepare=replace(settings.prepare, in_plane_mm=0.4))
     assert "settings" in disagreement(record, models, finer)
+    other = {**record, "brain_mask": {"files": {"brain.onnx": "0"}}}
+    assert "networks" in disagreement(other, models, settings)
+    assert disagreement({**record, "brain_mask": "/my/mask.nii.gz"}, models, settings) == ""
     record["model"]["files"] = {"detector.onnx": "0"}
     assert "networks" in disagreement(record, models, settings)
+
+
+def test_the_users_own_mask_is_used_again_when_a_scan_is_detected_anew(
+    simulated, models, tmp_path, monkeypatch
+):
+    from microbleeds.study import compare
+
+    mask = simulated / "sub-01_desc-brain_mask.nii.gz"
+    scan = simulated / "sub-01_T2starw.nii.gz"
+    assert run("detect", scan, "-o", tmp_path / "own", "--mask", mask, "--no-picture") == 0
+    monkeypatch.setattr(compare, "disagreement", lambda *_: "it was made with other networks")
+    settings = models.card.settings()
+    visit, notes = compare._visit(
+        tmp_path / "own", tmp_path / "anew", models, settings, "auto", "balanced", 1, 0.8, False,
+        lambda _: None, None,
+    )  # fmt: skip
+    assert visit.record["brain_mask"] == str(mask.absolute()) and "other networks" in notes[0]
+    np.testing.assert_array_equal(visit.brain, np.asarray(nib.load(mask).dataobj) > 0)

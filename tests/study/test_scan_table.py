@@ -29,6 +29,7 @@ def test_a_table_says_contrast_mask_and_subject(tmp_path):
         ("image\tcontrast\na.nii\tt1\n", "line 2: contrast is 't1'"),
         ("image\tname\na.nii\t../a\n", "cannot be the name of a file"),
         ("image\tcontrast\n\tswi\n", "is empty"),
+        ("image\tsubject\na.nii\tfailures\n", "another name"),
         ("image\nx/a.nii\ny/a.nii.gz\n", "would both be called a"),
     ],
 )

@@ -91,6 +91,11 @@ def test_results_inside_the_folder_and_circles_of_links_are_not_searched(tmp_pat
     assert [name for _, name in found(root, out=root / "results")] == ["a", "other/c", "x/b"]
 
 
+def test_the_folder_of_failures_is_not_for_scans(tmp_path):
+    with pytest.raises(UserError, match="rename it"):
+        found(make(tmp_path, "a.nii.gz", "failures/b.nii.gz"))
+
+
 def test_labels_are_for_bids_datasets(tmp_path):
     with pytest.raises(UserError, match=r"no dataset_description\.json"):
         found(make(tmp_path, "a.nii.gz"), Selection(participants=("01",)))

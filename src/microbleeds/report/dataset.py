@@ -156,9 +156,20 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def sidecars(paths: OutputPaths) -> tuple[Path, ...]:
-    """The files that describe the images of one scan."""
-    return tuple(_sidecar(image) for image in (paths.brain, paths.mask, paths.dseg))
+def remove_results(paths: OutputPaths) -> None:
+    """Remove the results of an earlier run, the record first, so that no others come under it.
+
+    Raises UserError where a file may not be removed.
+    """
+    described = (_sidecar(image) for image in (paths.brain, paths.mask, paths.dseg))
+    for path in (paths.report, *paths.all(), *described):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be written anew ({error.strerror}); choose a folder that you may "
+                "write to."
+            ) from error
 
 
 def _sidecar(image: Path) -> Path:

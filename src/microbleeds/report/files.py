@@ -58,13 +58,14 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 
 
 def number(row: Mapping[str, str], column: str, path: Path) -> float:
-    """A cell of `path` as a number. Raises UserError when it is none."""
+    """A cell of `path` as a finite number. Raises UserError when it is none."""
     try:
-        return float(row[column])
-    except ValueError as error:
-        raise UserError(
-            f"{path} has {row[column]!r} in column {column!r}; a number is needed."
-        ) from error
+        value = float(row[column])
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise UserError(f"{path} has {row[column]!r} in column {column!r}; a number is needed.")
+    return value
 
 
 def optional_number(row: Mapping[str, str], column: str, path: Path) -> float | None:

@@ -53,7 +53,9 @@ def write_results(
         write_mars(paths.mars, found.microbleeds, definite_thresholds(found, models))
     content = record(scan, source, found, models)
     content["series"] = series
-    content["brain_mask"] = _about(read_card(WEIGHTS / BRAIN_MODEL)) if mask is None else str(mask)
+    content["brain_mask"] = (
+        _about(read_card(WEIGHTS / BRAIN_MODEL)) if mask is None else str(mask.absolute())
+    )
     write_json(paths.report, content)
 
 

@@ -15,7 +15,7 @@ import microbleeds
 from microbleeds.errors import UserError
 from microbleeds.prepare.traits import Traits
 from microbleeds.report.bids import REPORT, OutputPaths, result_paths
-from microbleeds.report.files import MISSING, read_table
+from microbleeds.report.files import MISSING, number, read_table
 from microbleeds.report.results import scan_checksum
 from microbleeds.report.table import read_candidates
 from microbleeds.scan import Scan, read_mask, read_scan
@@ -73,8 +73,15 @@ def find_records(where: Path) -> tuple[Path, ...]:
 
 
 def records_below(folder: Path) -> tuple[Path, ...]:
-    """The JSON records in a folder and those below, in order of their paths; perhaps none."""
-    return tuple(sorted(folder.rglob(f"*{REPORT}.json")))
+    """The JSON records in a folder and those below, in order of their paths; perhaps none.
+
+    Hidden files and folders are left out.
+    """
+
+    def hidden(path: Path) -> bool:  # such as what a cohort that was killed left behind
+        return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+    return tuple(sorted(path for path in folder.rglob(f"*{REPORT}.json") if not hidden(path)))
 
 
 def read_result(record_path: Path, scan: Scan | Path | None = None) -> SavedResult:
@@ -106,8 +113,8 @@ def read_result(record_path: Path, scan: Scan | Path | None = None) -> SavedResu
             "microbleeds, so one of them was changed; run detect again."
         )
     named = {index: words for index, words in regions.items() if words}
-    traits = record["traits"] and Traits(**record["traits"])
-    return SavedResult(paths, record, scan, read_mask(paths.brain, scan), candidates, named, traits)
+    brain, traits = read_mask(paths.brain, scan), _traits(record_path, record)
+    return SavedResult(paths, record, scan, brain, candidates, named, traits)
 
 
 def read_record(path: Path, needed: Sequence[str] = _NEEDED) -> dict[str, Any]:
@@ -141,11 +148,24 @@ def source_of(record_path: Path, record: Mapping[str, Any]) -> Path:
     return source
 
 
+def _traits(record_path: Path, record: Mapping[str, Any]) -> Traits | None:
+    """What the scan is like, None where it was not measured."""
+    try:
+        return record["traits"] and Traits(**record["traits"])
+    except TypeError as error:
+        raise UserError(
+            f"{record_path} describes the scan in other words than version "
+            f"{microbleeds.__version__}; run detect again."
+        ) from error
+
+
 def _regions(table: Path) -> dict[int, str]:
     """Side and region of every microbleed of a table; empty where it does not say."""
     rows = read_table(table, ("index",))
     words = {}
     for row in rows:
         parts = [row.get(column, MISSING) for column in ("side", "region")]
-        words[int(row["index"])] = " ".join(part for part in parts if part != MISSING)
+        words[int(number(row, "index", table))] = " ".join(
+            part for part in parts if part != MISSING
+        )
     return words

@@ -64,9 +64,9 @@ def voxel_at(
 
 
 def clean_up_table(
-    source: Path, target: Path, student_threshold: float, settings: CleanUpSettings
+    source: Path, target: Path, student_threshold: float | None, settings: CleanUpSettings
 ) -> tuple[Candidate, ...]:
-    """Steps 2 and 3 anew on the candidates written in `source`; the result goes to `target`.
+    """`judge_again` on the candidates written in `source`; the result goes to `target`.
 
     Raises UserError when `source` is no table of candidates or `target` cannot be written.
     """

@@ -12,7 +12,7 @@ import numpy as np
 
 from microbleeds.settings import CleanUpSettings
 from microbleeds.steps import Candidate, Candidates
-from microbleeds.steps.discriminate import drop_improbable
+from microbleeds.steps.discriminate import STEP_2, drop_improbable
 
 # Sundaresan et al. 2023, final clean-up. The edge rule costs lobar microbleeds: the cortex
 # lies within 5 mm of the edge.
@@ -36,9 +36,15 @@ def drop_implausible(
 
 
 def judge_again(
-    table: Sequence[Candidate], student_threshold: float, settings: CleanUpSettings
+    table: Sequence[Candidate], student_threshold: float | None, settings: CleanUpSettings
 ) -> tuple[Candidate, ...]:
-    """Steps 2 and 3 anew on candidates of an earlier run, whatever was decided then."""
+    """Steps 2 and 3 anew on candidates of an earlier run, whatever was decided then.
+
+    student_threshold: of step 2; None leaves what it decided.
+    """
+    if student_threshold is None:
+        known = [row if row.reason.startswith(STEP_2) else replace(row, reason="") for row in table]
+        return drop_implausible(known, settings)
     fresh = [replace(row, reason="") for row in table]
     return drop_implausible(drop_improbable(fresh, student_threshold), settings)
 

@@ -17,6 +17,7 @@ from microbleeds.steps import Candidate, Candidates
 # Seven of ten candidates get less than this from the first look, and no mirror images: of 5,151 on
 # simulated heads none of these would have reached even the sensitive threshold.
 HOPELESS = 0.005
+STEP_2 = "step 2"  # what its reasons begin with
 _BATCH = 32
 
 
@@ -137,7 +138,7 @@ def log_odds(probability: NDArray[Any]) -> NDArray[np.float64]:
 def drop_improbable(table: Sequence[Candidate], threshold: float) -> tuple[Candidate, ...]:
     """The table with a reason for every candidate that step 2 rated below `threshold`."""
     return tuple(
-        replace(row, reason=f"step 2: probability {row.joint_probability:.3f} < {threshold:.3g}")
+        replace(row, reason=f"{STEP_2}: probability {row.joint_probability:.3f} < {threshold:.3g}")
         if row.kept and row.joint_probability is not None and row.joint_probability < threshold
         else row
         for row in table

@@ -56,6 +56,11 @@ def read_cluster_file(path: Path) -> ClusterFile:
     options = content.get("options", {})
     if not isinstance(options, dict) or not {"cores", "memory"} <= set(options):
         raise UserError(f"{path} needs 'cores' and 'memory' of one job under [options].")
+    if not isinstance(options.setdefault("job_script_prologue", []), list):
+        raise UserError(
+            f"{path} has {options['job_script_prologue']!r} as job_script_prologue; a list of "
+            'lines is needed, such as ["module load python"].'
+        )
     if options.setdefault("processes", options["cores"]) != options["cores"]:
         raise UserError(
             f"{path} has {options['cores']} cores and {options['processes']} processes; a worker "
@@ -78,7 +83,7 @@ def batch_cluster(said: ClusterFile, dashboard: bool = False) -> JobQueueCluster
         if ".worker." in key
     ]
     options = dict(said.options)
-    prologue = [*options.pop("job_script_prologue", ()), *exports]
+    prologue = [*options.pop("job_script_prologue"), *exports]
     try:
         return getattr(dask_jobqueue, f"{said.system}Cluster")(
             **options,

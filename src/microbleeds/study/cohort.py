@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from microbleeds.console import extra
 from microbleeds.errors import UserError
-from microbleeds.models.zoo import DEFAULT_MODEL
+from microbleeds.models.zoo import DEFAULT_MODEL, list_models
 from microbleeds.report.dataset import check_dataset, describe_dataset, is_dataset
 from microbleeds.run import Wanted, load_tools
 from microbleeds.settings import MEMORY_GB, OperatingPoint
@@ -62,13 +62,16 @@ def detect_cohort(
             f"{dataset} holds no scan that is meant: file names ending in _T2starw, _swi or "
             "_Chimap are; name others by --pattern, such as --pattern 'swi=*_SWI_combined.nii.gz'."
         )
-    load_tools(settings.model, settings.point, 1, settings.memory_gb)  # tells what is wrong at once
+    model = settings.model
+    if model not in list_models():
+        model = str(Path(model).absolute())  # workers may start in another folder
+    load_tools(model, settings.point, 1, settings.memory_gb)  # tells what is wrong at once
     raw = dataset if is_dataset(dataset) else None
     if raw:
         check_dataset(out)
     with run_scratch(out) as scratch, connect(resources) as connection:
         plan = Plan(
-            out, scratch, settings.model, settings.point, settings.memory_gb, settings.wanted,
+            out, scratch, model, settings.point, settings.memory_gb, settings.wanted,
             raw, describe_dataset(out, raw.resolve()) if raw else "", settings.retry_failed,
         )  # fmt: skip
         on_start(connection)

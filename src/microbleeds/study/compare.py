@@ -154,7 +154,7 @@ def _visit(
     series: str | None,
 ) -> tuple[Visit, list[str]]:
     """A visit from its results, or detected now; and what to say of that."""
-    record, notes = find_record(source), []
+    record, mask, notes = find_record(source), None, []
     if record is not None:
         content = read_record(record)
         why = disagreement(content, models, settings)
@@ -163,8 +163,9 @@ def _visit(
         notes = [f"{record.name} was not used, since {why}; the scan was detected anew"]
         source, contrast = source_of(record, content), content["contrast"]
         series = series or content["series"]
+        mask = Path(content["brain_mask"]) if isinstance(content["brain_mask"], str) else None
     (outcome,) = detect_files(
-        [source], folder, contrast, None, str(models.folder), point, threads, memory_gb, overwrite,
+        [source], folder, contrast, mask, str(models.folder), point, threads, memory_gb, overwrite,
         series=series, on_step=lambda _, step: on_step(f"{source.name}: {step}"),
     )  # fmt: skip
     if outcome.error:

@@ -40,6 +40,7 @@ def write_comparison(
     Raises UserError when a file cannot be written.
     """
     content = record(found, models, settings)
+    paths.record.unlink(missing_ok=True)  # of an earlier run: it must not stand for half of this
     write_changes(paths.table, found.changes)
     write_text(paths.page, render(found, content))
     write_json(paths.record, content)
@@ -83,7 +84,9 @@ def _said(visit: Visit) -> dict[str, Any]:
     names = ("source", "contrast", "voxel_mm", "warnings", "notes", "version")
     said = {name: visit.record.get(name) for name in names}
     kept = sum(row.kept for row in visit.table)
-    return {"record": str(visit.record_path), "microbleeds": kept, **said}
+    return {
+        "scan": visit.scan.name, "record": str(visit.record_path), "microbleeds": kept, **said,
+    }  # fmt: skip
 
 
 def _row(change: Change) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import get_args
 
 from microbleeds.errors import UserError
-from microbleeds.report.bids import nifti_stem, stem_with_space
+from microbleeds.report.bids import FAILURES, nifti_stem, stem_with_space
 from microbleeds.run import ContrastChoice
 from microbleeds.study.job import ScanJob
 
@@ -81,6 +81,11 @@ def _job(table: Path, line: int, row: dict[str, str]) -> ScanJob:
                 f"{table}, line {line}: {text!r} cannot be the name of a file; take out what "
                 "separates folders and a point at the beginning."
             )
+    if cell("subject") == FAILURES:
+        raise UserError(
+            f"{table}, line {line}: {FAILURES!r} is the folder of scans that fail; give the "
+            "subject another name."
+        )
     stem = cell("name") or stem_with_space(nifti_stem(source))
     mask = table.parent / cell("mask") if cell("mask") else None
     return ScanJob(source, contrast, PurePosixPath(cell("subject")), stem, mask)

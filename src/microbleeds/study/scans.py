@@ -10,7 +10,15 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from microbleeds.errors import UserError
-from microbleeds.report.bids import BRAIN, DSEG, MASK, is_bids_name, nifti_stem, stem_with_space
+from microbleeds.report.bids import (
+    BRAIN,
+    DSEG,
+    FAILURES,
+    MASK,
+    is_bids_name,
+    nifti_stem,
+    stem_with_space,
+)
 from microbleeds.report.dataset import is_dataset
 from microbleeds.run import ContrastChoice
 from microbleeds.settings import Contrast
@@ -74,6 +82,11 @@ def _check_participants(dataset: Path, labels: tuple[str, ...]) -> None:
 def _folder_jobs(dataset: Path, selection: Selection, out: Path) -> Iterator[ScanJob]:
     bids = is_dataset(dataset)
     for folder, files in _walk(dataset, dataset, selection, bids, out, ()):
+        if files and folder.relative_to(dataset).parts[:1] == (FAILURES,):
+            raise UserError(
+                f"{dataset} has scans in a folder {FAILURES!r}, which is what the results call the "
+                "folder of scans that fail; rename it, or name the scans in a table."
+            )
         taken: set[str] = set()
         for file in files:
             place = file.relative_to(dataset)

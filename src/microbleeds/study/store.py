@@ -10,7 +10,7 @@ from typing import Any
 
 from microbleeds.files import make_folder
 from microbleeds.report.bids import result_paths
-from microbleeds.report.dataset import sidecars
+from microbleeds.report.dataset import remove_results
 from microbleeds.report.files import write_json
 from microbleeds.study.failures import Failure, failure_path, read_failure
 from microbleeds.study.job import JobOutcome, Plan, ScanJob
@@ -51,10 +51,8 @@ def publish(
 
 
 def withdraw(job: ScanJob, out: Path) -> None:
-    """Remove the results of an earlier run, the record first, so that no others come under it."""
-    paths = result_paths(job.stem, out / job.folder)
-    for path in (paths.report, *paths.all(), *sidecars(paths)):
-        path.unlink(missing_ok=True)
+    """Remove the results of an earlier run."""
+    remove_results(result_paths(job.stem, out / job.folder))
 
 
 def keep_failure(job: ScanJob, out: Path, failure: Failure) -> None:

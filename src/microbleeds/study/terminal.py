@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from microbleeds.console import console, errors, group_and_show
+from microbleeds.console import errors, group_and_show, show, show_error
 from microbleeds.report.bids import FAILURES
 from microbleeds.study.cluster import Connection, Resources
 from microbleeds.study.cohort import CohortSettings, detect_cohort
@@ -55,7 +55,7 @@ def cohort_with_progress(
             if as_json:
                 print(json.dumps({**asdict(outcome), "source": str(outcome.source)}), flush=True)
             elif shown and outcome.status == "failed":
-                bar.console.print(outcome.problem, highlight=False, style="red")
+                bar.console.print(outcome.problem, highlight=False, markup=False, style="red")
 
         resources = replace(resources, dashboard=shown)
         detect_cohort(dataset, out, selection, settings, resources, on_start, on_scan)
@@ -83,11 +83,9 @@ def _show_counts(counts: dict[Status, int], out: Path, seconds: float, as_json: 
     if as_json:
         print(json.dumps({"summary": counts, "seconds": round(seconds, 1), "output": str(out)}))
         return
-    console.print(
+    show(
         f"{counts['done']} done, {counts['unchanged']} unchanged, {counts['failed']} failed; "
-        f"results in {out}.",
-        highlight=False,
-        soft_wrap=True,
+        f"results in {out}."
     )
     if counts["failed"]:
-        errors.print(f"Why scans failed: {out / FAILURES}", highlight=False, soft_wrap=True)
+        show_error(f"Why scans failed: {out / FAILURES}")

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microbleeds.errors import UserError
-from microbleeds.models.zoo import Models
+from microbleeds.models.card import read_card
+from microbleeds.models.zoo import BRAIN_MODEL, WEIGHTS, Models
 from microbleeds.report.saved import read_result, records_below
 from microbleeds.scan import Scan
 from microbleeds.settings import Settings
@@ -59,7 +60,11 @@ def disagreement(record: Mapping[str, Any], models: Models, settings: Settings) 
 
     The threshold of step 2 and the rules of step 3 may differ: they are applied anew.
     """
-    if record["model"].get("files") != models.card.files:
+    brain = record["brain_mask"]
+    own_mask = isinstance(brain, str)
+    if record["model"].get("files") != models.card.files or not (
+        own_mask or brain.get("files") == read_card(WEIGHTS / BRAIN_MODEL).files
+    ):
         return "it was made with other networks"
     wanted, had = (_of_networks(made) for made in (asdict(settings), record["settings"]))
     return "" if wanted == had else "it was made with other settings"

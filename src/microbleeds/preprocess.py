@@ -1,0 +1,109 @@
+"""From paths to what the networks see: what the command `preprocess` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from microbleeds.errors import UserError
+from microbleeds.files import make_folder
+from microbleeds.models.engine import Engine
+from microbleeds.models.zoo import DEFAULT_MODEL, load_brain, load_models
+from microbleeds.prepare.brain import brain_mask
+from microbleeds.prepare.prepare import prepare
+from microbleeds.report.bids import output_stem, source_name
+from microbleeds.report.files import write_json
+from microbleeds.run import ContrastChoice, check_folders
+from microbleeds.scan import read_mask, read_scan, write_nifti
+from microbleeds.settings import PrepareSettings
+
+_RECORD = "record"
+_FILES = {
+    "image": "_desc-prepared.nii.gz",
+    "symmetry": "_desc-symmetry.nii.gz",
+    "vessels": "_desc-vessels.nii.gz",
+    "brain": "_space-prepared_desc-brain_mask.nii.gz",
+    _RECORD: "_desc-prepared.json",
+}
+
+
+def preprocess_files(
+    sources: Sequence[Path],
+    out: Path,
+    contrast: ContrastChoice = "auto",
+    mask: Path | None = None,
+    model: str = DEFAULT_MODEL,
+    overwrite: bool = False,
+    series: str | None = None,
+    on_scan: Callable[[Path, Path | None, str], None] = lambda source, image, error: None,
+) -> int:
+    """Write what the networks see of each scan, on its working grid, and the settings behind it.
+
+    on_scan: learns the prepared image of each scan, or why there is none. Returns how many scans
+    failed; one does not stop the others.
+    Raises UserError for what concerns all scans: model, output folder, mask, name clashes.
+    """
+    if mask is not None and len(sources) != 1:
+        raise UserError(
+            f"--mask was given with {len(sources)} scans but belongs to one; run them one by one."
+        )
+    check_folders(sources, series)
+    plans = _plan(sources, out, overwrite)
+    settings, brain = load_models(model).card.prepare, load_brain()
+    make_folder(out)
+    failed = 0
+    for source, paths in zip(sources, plans, strict=True):
+        try:
+            _preprocess(source, paths, contrast, mask, settings, brain, series)
+            on_scan(source, paths["image"], "")
+        except UserError as error:
+            failed += 1
+            on_scan(source, None, str(error))
+    return failed
+
+
+def _plan(sources: Sequence[Path], out: Path, overwrite: bool) -> list[dict[str, Path]]:
+    """The files of every scan, by what they are; UserError where two are one or one is there."""
+    plans: list[dict[str, Path]] = []
+    taken: dict[str, Path] = {}
+    for source in sources:
+        stem = output_stem(source_name(source))
+        plans.append({name: out / f"{stem}{end}" for name, end in _FILES.items()})
+        if stem in taken:
+            raise UserError(
+                f"{taken[stem]} and {source} would both write {plans[-1]['image']}; give them "
+                "different names or write them to different folders."
+            )
+        taken[stem] = source
+        existing = [path for path in plans[-1].values() if path.exists()]
+        if existing and not overwrite:
+            raise UserError(
+                f"{existing[0]} exists already; choose another folder or give --overwrite."
+            )
+    return plans
+
+
+def _preprocess(
+    source: Path,
+    paths: dict[str, Path],
+    contrast: ContrastChoice,
+    mask: Path | None,
+    settings: PrepareSettings,
+    engine: Engine,
+    series: str | None,
+) -> None:
+    """One scan; the record comes last, so where it is, all is."""
+    scan = read_scan(source, contrast, series)
+    brain = brain_mask(scan, engine) if mask is None else read_mask(mask, scan)
+    prepared = prepare(scan, brain, settings)
+    paths[_RECORD].unlink(missing_ok=True)
+    for name in _FILES:
+        if name != _RECORD:
+            array = getattr(prepared, name)
+            dtype = np.uint8 if name == "brain" else None
+            write_nifti(paths[name], array, prepared.grid.affine, dtype)
+    record = {"source": source, "contrast": scan.contrast, "settings": asdict(settings)}
+    write_json(paths[_RECORD], record)
