@@ -156,3 +156,25 @@ def test_the_brain_mask_holds_all_tissue_and_little_else(small_head):
 def test_the_brain_mask_reaches_the_edge_of_the_map():
     labels = np.full((12, 12, 12), an.WHITE[0], np.int16)
     assert an.brain_mask(labels).all()
+
+
+def test_a_brain_alone_gets_fluid_skull_and_skin(shipped, tmp_path):
+    """As far as labels of a whole head, its own removed, can be brought back."""
+    brain = np.where(an.select(shipped, (*an.TISSUE, *an.VENTRICLES)), shipped, 0)
+    brain[brain >= 1000] = 2  # small structures are drawn anew
+    whole = load_anatomy(save(brain.astype(np.int16), tmp_path / "aseg.nii.gz")).labels
+    tissue, fluid = an.select(whole, an.TISSUE), an.select(whole, (*an.CSF, an.FALX))
+    depth = ndimage.distance_transform_edt(~tissue)
+    assert not (depth[whole == 0] < 9).any()  # the cortex does not lie in air
+    assert fluid[(depth > 0) & (depth < 1.5)].mean() > 0.8
+    for number in (an.SKULL, an.SKIN):
+        assert 200e3 < np.count_nonzero(whole == number) < 2000e3
+    true_fluid = np.count_nonzero(an.select(shipped, (*an.CSF, an.FALX)))
+    assert 0.4 < np.count_nonzero(fluid) / true_fluid < 2.5
+
+
+def test_parts_of_white_matter_that_aseg_tells_apart():
+    labels = np.zeros((20, 20, 20), np.int16)
+    labels[5:15, 5:15, 5:15] = 41
+    labels[8:12, 8:12, 8:12], labels[6, 6, 6] = 251, 77
+    assert set(np.unique(an.add_surroundings(labels))) == {0, 2, 24, 41, an.SKIN, an.SKULL}

@@ -47,6 +47,11 @@ _BY_DIENCEPHALON: tuple[_SmallStructure, ...] = (
 )
 _DEEP = (*VENTRAL_DC, *BRAINSTEM, *VENTRICLES, *CSF, *WHITE)
 
+FIRST_OUTSIDE = 500  # labels from here on are outside the brain
+SKULL, SKIN = 515, 511
+SULCUS_MM = 8.0  # half the width of what is taken for a sulcus of a brain without its fluid
+_IN_WHITE = (77, 78, 79, 251, 252, 253, 254, 255)
+
 SHIPPED_ANATOMY = Path(__file__).parent / "data" / "head.nii.gz"  # held out from all training
 
 
@@ -70,6 +75,7 @@ def select(labels: NDArray[np.int16], numbers: tuple[int, ...]) -> NDArray[np.bo
 def load_anatomy(path: Path) -> Anatomy:
     """Read a FreeSurfer-style label map and add the structures that it lacks.
 
+    A map of the brain alone, such as an aseg, gets fluid, skull and skin around it.
     Raises UserError when the file is no label map with white matter, cortex and thalamus.
     """
     labels = read_label_map(path)
@@ -78,7 +84,26 @@ def load_anatomy(path: Path) -> Anatomy:
             f"{path} is no label map with FreeSurfer's numbers (at least "
             f"{', '.join(map(str, sorted(NEEDED)))}); give another file to --anatomy."
         )
+    if labels.max() < FIRST_OUTSIDE:
+        labels = add_surroundings(labels)
     return Anatomy(add_small_structures(crop_to_head(labels)), path.name.split(".")[0])
+
+
+def add_surroundings(labels: NDArray[np.int16]) -> NDArray[np.int16]:
+    """A brain alone, (X, Y, Z) at 1 mm, with what every head has around it; a larger array.
+
+    The sulci and 2 mm around are filled with fluid, then come 5 mm of skull and 5 mm of skin:
+    without them cortex would lie in air, whose field would swamp every other. Parts that aseg tells
+    apart within white matter (corpus callosum, hypointensities) become white matter.
+    """
+    labels = np.pad(labels, 24)
+    labels[select(labels, _IN_WHITE)] = WHITE[0]
+    grown = ndimage.distance_transform_edt(labels == 0) <= SULCUS_MM
+    closed = ndimage.distance_transform_edt(grown) > SULCUS_MM
+    depth = ndimage.distance_transform_edt(~closed)
+    for number, mm in ((CSF[0], 2), (SKULL, 7), (SKIN, 12)):  # from the inside outwards
+        labels[(labels == 0) & (depth <= mm)] = number
+    return labels
 
 
 def crop_to_head(labels: NDArray[np.int16]) -> NDArray[np.int16]:
