@@ -62,10 +62,9 @@ def detect_cohort(
             f"{dataset} holds no scan that is meant: file names ending in _T2starw, _swi or "
             "_Chimap are; name others by --pattern, such as --pattern 'swi=*_SWI_combined.nii.gz'."
         )
-    model = settings.model
-    if model not in list_models():
-        model = str(Path(model).absolute())  # workers may start in another folder
-    load_tools(model, settings.point, 1, settings.memory_gb)  # tells what is wrong at once
+    load_tools(settings.model, settings.point, 1, settings.memory_gb)  # tells what is wrong at once
+    shipped = settings.model in list_models()
+    model = settings.model if shipped else str(Path(settings.model).absolute())  # wherever they run
     raw = dataset if is_dataset(dataset) else None
     if raw:
         check_dataset(out)
