@@ -277,7 +277,10 @@ def test_evaluate_scores_results_against_labels(simulated, results, tmp_path, ca
     labels.mkdir()
     shutil.copy(simulated / "sub-01_T2starw_label.nii.gz", labels / "sub-01_label.nii.gz")
     assert run("evaluate", results, labels, "-o", tmp_path / "scores") == 0
-    assert "tpr" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    false = int(re.search(r"false positives\W+(\d+)", said)[1])  # of one scan
+    rates = [float(rate) for rate in re.findall(r"tpr at ([\d.]+)", said)]
+    assert "tpr" in said and rates == [rate for rate in (0.5, 1, 2, 4) if rate <= false]
     assert (tmp_path / "scores" / "summary.json").exists()
 
 

@@ -246,9 +246,11 @@ def evaluate_and_show(
         for name, figure in summary.figures.items()
     ]
     curve = froc(evaluation.findings)
+    most = float(curve.fp_per_scan[-1])  # beyond, the results do not say
     rows += [
         (f"tpr at {rate:g} false positives a scan", f"{tpr_at(curve, rate):.3f}")
         for rate in (0.5, 1, 2, 4)
+        if rate <= most
     ]
     show_table(escape(f"{predictions} against {truth} ({matching})"), rows)
     if out is not None:
