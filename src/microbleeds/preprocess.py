@@ -14,9 +14,9 @@ from microbleeds.models.engine import Engine
 from microbleeds.models.zoo import DEFAULT_MODEL, load_brain, load_models
 from microbleeds.prepare.brain import brain_mask
 from microbleeds.prepare.prepare import prepare
-from microbleeds.report.bids import output_stem, source_name
+from microbleeds.report.bids import check_free, output_stem, source_name
 from microbleeds.report.files import write_json
-from microbleeds.run import ContrastChoice, check_folders
+from microbleeds.run import ContrastChoice, check_sources
 from microbleeds.scan import read_mask, read_scan, write_nifti
 from microbleeds.settings import PrepareSettings
 
@@ -46,12 +46,10 @@ def preprocess_files(
     failed; one does not stop the others.
     Raises UserError for what concerns all scans: model, output folder, mask, name clashes.
     """
-    if mask is not None and len(sources) != 1:
-        raise UserError(
-            f"--mask was given with {len(sources)} scans but belongs to one; run them one by one."
-        )
-    check_folders(sources, series)
-    plans = _plan(sources, out, overwrite)
+    check_sources(sources, mask, series)
+    stems = [output_stem(source_name(source)) for source in sources]
+    plans = [{name: out / f"{stem}{end}" for name, end in _FILES.items()} for stem in stems]
+    check_free(sources, [tuple(plan.values()) for plan in plans], overwrite)
     settings, brain = load_models(model).card.prepare, load_brain()
     make_folder(out)
     failed = 0
@@ -63,27 +61,6 @@ def preprocess_files(
             failed += 1
             on_scan(source, None, str(error))
     return failed
-
-
-def _plan(sources: Sequence[Path], out: Path, overwrite: bool) -> list[dict[str, Path]]:
-    """The files of every scan, by what they are; UserError where two are one or one is there."""
-    plans: list[dict[str, Path]] = []
-    taken: dict[str, Path] = {}
-    for source in sources:
-        stem = output_stem(source_name(source))
-        plans.append({name: out / f"{stem}{end}" for name, end in _FILES.items()})
-        if stem in taken:
-            raise UserError(
-                f"{taken[stem]} and {source} would both write {plans[-1]['image']}; give them "
-                "different names or write them to different folders."
-            )
-        taken[stem] = source
-        existing = [path for path in plans[-1].values() if path.exists()]
-        if existing and not overwrite:
-            raise UserError(
-                f"{existing[0]} exists already; choose another folder or give --overwrite."
-            )
-    return plans
 
 
 def _preprocess(

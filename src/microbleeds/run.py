@@ -85,11 +85,7 @@ def detect_files(
     report: whether to write the HTML page.
     Raises UserError for what concerns all scans: the model, the output folder, name clashes.
     """
-    if mask is not None and len(sources) != 1:
-        raise UserError(
-            f"--mask was given with {len(sources)} scans but belongs to one; run them one by one."
-        )
-    check_folders(sources, series, dicom)
+    check_sources(sources, mask, series, dicom)
     if bids:
         check_dataset(out)
     plans = plan_outputs(sources, out, overwrite, bids)
@@ -164,8 +160,16 @@ def _read(
     return read_folder(source, contrast, series)
 
 
-def check_folders(sources: Sequence[Path], series: str | None, dicom: bool = False) -> None:
-    """Raise UserError when options for DICOM folders meet a file, or highdicom is missing."""
+def check_sources(
+    sources: Sequence[Path], mask: Path | None, series: str | None, dicom: bool = False
+) -> None:
+    """Raise UserError when one mask meets several scans, options for DICOM folders meet a file, or
+    highdicom is missing.
+    """
+    if mask is not None and len(sources) != 1:
+        raise UserError(
+            f"--mask was given with {len(sources)} scans but belongs to one; run them one by one."
+        )
     option = "--series" if series is not None else "--dicom" if dicom else ""
     files = [source for source in sources if option and not source.is_dir()]
     if files:

@@ -131,17 +131,26 @@ def plan_outputs(
     plans = tuple(
         output_paths(name, tree_folder(name, folder) if tree else folder) for name in names
     )
+    check_free(scans, [plan.all() for plan in plans], overwrite)
+    return plans
+
+
+def check_free(
+    scans: Sequence[Path], plans: Sequence[Sequence[Path]], overwrite: bool = False
+) -> None:
+    """Raise UserError when two scans would write the same files, or, unless `overwrite`, one is
+    there already. plans: the files of each scan, the one to name first.
+    """
     taken: dict[Path, Path] = {}
-    for scan, plan in zip(scans, plans, strict=True):
-        if plan.report in taken:
+    for scan, files in zip(scans, plans, strict=True):
+        if files[0] in taken:
             raise UserError(
-                f"{taken[plan.report]} and {scan} would both write {plan.mask}; "
+                f"{taken[files[0]]} and {scan} would both write {files[0]}; "
                 "give them different names or write them to different folders."
             )
-        taken[plan.report] = scan
-        existing = [path for path in plan.all() if path.exists()]
+        taken[files[0]] = scan
+        existing = [path for path in files if path.exists()]
         if existing and not overwrite:
             raise UserError(
                 f"{existing[0]} exists already; choose another output folder or allow overwriting."
             )
-    return plans

@@ -45,24 +45,26 @@ def cross_validate(
         for fold, (_, held_out) in enumerate(parts, start=1)
         for row in held_out
     ]
+    subjects = [sorted({row.subject for row in held_out}) for _, held_out in parts]
+    done = [out / f"fold-{fold}" / DONE for fold in range(1, len(parts) + 1)]
+    for file, expected in zip(done, subjects, strict=True):
+        _check_same(file, expected)
+    write_table(out / "folds.tsv", table, ("fold", "subject", "image"))
     for fold, (others, held_out) in enumerate(parts, start=1):
-        folder = out / f"fold-{fold}"
-        subjects = sorted({row.subject for row in held_out})
-        if (folder / DONE).exists():
-            _check_same(folder / DONE, subjects)
+        folder, finished = done[fold - 1].parent, done[fold - 1]
+        if finished.exists():
             continue
-        write_table(out / "folds.tsv", table, ("fold", "subject", "image"))
         on_fold(fold)
         if train_all(others, folder, recipe, work) is None:
             return False
         predict(held_out, folder / "model", paths, point)
-        write_json(folder / DONE, {"subjects": subjects})
+        write_json(finished, {"subjects": subjects[fold - 1]})
     return True
 
 
 def _check_same(done: Path, subjects: list[str]) -> None:
     """Raise UserError when a finished fold was of other subjects."""
-    if json.loads(done.read_text(encoding="utf-8"))["subjects"] != subjects:
+    if done.exists() and json.loads(done.read_text(encoding="utf-8"))["subjects"] != subjects:
         raise UserError(
             f"{done.parent} was made for other subjects, with another seed, number of folds or "
             "table; give those again, or another output folder."
