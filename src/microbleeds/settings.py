@@ -15,10 +15,13 @@ MEMORY_GB = 0.8  # about what one pass through a network may take
 class PrepareSettings:
     """How a raw scan becomes network input; a property of the model, not of the user.
 
-    `in_plane_mm` and `min_slice_mm` give the working grid; None keeps the scan's own spacing.
+    in_plane_mm, max_in_plane_mm, min_slice_mm: of the working grid. In the slice it has the scan's
+    own spacing between the first two, the first alone without the second; None for the first keeps
+    the scan's own whatever it is, and so does None for the slices.
     """
 
     in_plane_mm: float | None = 0.5
+    max_in_plane_mm: float | None = None
     min_slice_mm: float | None = 1.0
     margin_mm: float = 6.0
     symmetry_radii_mm: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -17,6 +19,7 @@ from microbleeds.models.networks import Detector, Student
         ({"pools": ((2, 2, 1), (3, 2, 2), (2, 2, 2))}, "1 or 2"),
         ({"pools": ((2, 2), (2, 2), (2, 2))}, "1 or 2"),
         ({"student_widths": (8, 16)}, "2 widths need 1 pools"),
+        ({"widths": (8,), "pools": (), "coarse_detector": True}, "needs two levels"),
         ({"student_widths": (8, 0, 8, 8)}, "must be > 0"),
         ({"patch_shape": (32, 32, 3)}, "smaller than the stride"),
     ],
@@ -35,6 +38,20 @@ def test_the_student_may_be_wider_than_the_detector():
     assert student.eval()(torch.zeros(1, 2, 8, 8, 4)).shape == (1, 2)
 
 
+def test_a_coarse_detector_begins_and_ends_at_the_second_level():
+    config = NetworkConfig(2, (2, 3, 5), ((2, 2, 1), (2, 2, 2)), (8, 8, 4), coarse_detector=True)
+    detector = Detector(config)
+    assert _outputs(detector) == [3, 3, 3, 5, 5, 3, 3]
+    assert list(detector.inpconv.conv.weight.shape) == [3, 2, 2, 2, 1]
+    assert detector.eval()(torch.zeros(1, 2, 12, 8, 6)).shape == (1, 2, 12, 8, 6)
+    assert config.detector_width == 3 / 4 and config.stride == (4, 4, 2)
+    whole = Detector(replace(config, coarse_detector=False)).state_dict()
+    for key, value in detector.state_dict().items():  # what both have is of one name and shape
+        if key.startswith(("down", "up")):
+            assert whole[key].shape == value.shape
+    assert _outputs(Student(config))[:2] == [3, 2]  # as without
+
+
 def _outputs(network):
     return [layer.out_channels for layer in network.modules() if isinstance(layer, nn.Conv3d)]
 
@@ -51,6 +68,7 @@ def test_strides():
         NetworkConfig(1, (2, 2, 2), ((2, 2, 1), (2, 2, 2)), (8, 8, 8)),
         NetworkConfig(1, (2, 3), ((2, 1, 2),), (8, 8, 8)),
         NetworkConfig(1, (2,), (), (8, 8, 8)),
+        NetworkConfig(1, (2, 2, 2), ((2, 2, 1), (2, 2, 2)), (8, 8, 8), coarse_detector=True),
     ],
 )
 def test_halo_is_all_that_a_block_sees_and_no_more(config):

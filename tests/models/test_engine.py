@@ -49,7 +49,7 @@ def test_pieces_equal_one_pass(engine, shape, limit, several):
 def test_less_memory_means_more_and_smaller_pieces(engine):
     channels = np.random.default_rng(0).random((3, 192, 40, 24), np.float32)
     whole = predict_volume(engine, channels)
-    engine.memory_gb = engine.sizes[0] / 2 * 17 * engine.config.widths[0] / 1e9  # half of it
+    engine.memory_gb = engine.sizes[0] / 2 * (28 + 16 * engine.config.widths[0]) / 1e9  # half of it
     np.testing.assert_allclose(predict_volume(engine, channels), whole, atol=1e-5)
     assert engine.calls > 2 and max(engine.sizes[1:]) <= engine.sizes[0] / 2
 

@@ -42,6 +42,25 @@ def test_slice_axis_is_the_coarsest_else_the_superior_one(spacing, expected):
     assert slice_axis(np.diag([*spacing, 1.0])) == expected
 
 
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [(0.4, 0.5), (0.5, 0.5), (0.65, 0.65), (0.8, 0.8), (1.1, 0.8)],
+)
+def test_spacing_in_the_slice_is_the_scans_own_between_two_limits(own, expected):
+    settings = PrepareSettings(in_plane_mm=0.5, max_in_plane_mm=0.8, margin_mm=0.0)
+    scan = as_scan(np.ones((40, 30, 10)), np.diag([own, own, 3.0, 1.0]))
+    grid = working_grid(scan, scan.voxels > 0, settings)
+    assert_allclose(grid.spacing, [expected, expected, 3.0])
+
+
+def test_the_finer_side_of_a_voxel_decides_and_one_spacing_alone_is_kept():
+    scan = as_scan(np.ones((40, 30, 10)), np.diag([0.6, 0.9, 3.0, 1.0]))
+    both = PrepareSettings(in_plane_mm=0.5, max_in_plane_mm=0.8)
+    assert_allclose(working_grid(scan, scan.voxels > 0, both).spacing, [0.6, 0.6, 3.0])
+    one = PrepareSettings(in_plane_mm=0.5)
+    assert_allclose(working_grid(scan, scan.voxels > 0, one).spacing, [0.5, 0.5, 3.0])
+
+
 def test_slice_axis_of_isotropic_voxels_stored_sagittally():
     affine = np.zeros((4, 4))
     affine[[1, 2, 0, 3], [0, 1, 2, 3]] = 1.0  # i runs to A, j to S, k to R

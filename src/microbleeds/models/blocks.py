@@ -15,11 +15,22 @@ _CLASSES = 2
 
 
 class _Conv(nn.Module):
-    """A bare 1x1x1 convolution."""
+    """A bare 1x1x1 convolution, or one that makes a voxel of every block of `joined`."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, joined: Triple = (1, 1, 1)) -> None:
         super().__init__()
-        self.conv = nn.Conv3d(inputs, outputs, 1)
+        self.conv = nn.Conv3d(inputs, outputs, joined, stride=joined)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)  # type: ignore[no-any-return]
+
+
+class _Apart(nn.Module):
+    """The reverse of joining: every voxel becomes a block of `joined` again."""
+
+    def __init__(self, inputs: int, outputs: int, joined: Triple) -> None:
+        super().__init__()
+        self.conv = nn.ConvTranspose3d(inputs, outputs, joined, stride=joined)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(x)  # type: ignore[no-any-return]
@@ -89,20 +100,23 @@ class _Up(nn.Module):
 class Encoder(nn.Module):
     """The shared feature extractor."""
 
-    def __init__(self, config: NetworkConfig) -> None:
-        """Blocks of the configuration's widths and pools."""
+    def __init__(self, config: NetworkConfig, finest: int = 0) -> None:
+        """Blocks of the configuration's widths and pools from the level `finest` on, 0 or 1."""
         super().__init__()
         self.config = config
-        self.inpconv = _Conv(config.in_channels, _MIXED_CHANNELS)
-        self.convfirst = _DoubleConv(_MIXED_CHANNELS, config.widths[0])
-        for level, pool in enumerate(config.pools, 1):
+        self.finest = finest
+        width = config.widths[finest]
+        mixed = width if finest else _MIXED_CHANNELS
+        self.inpconv = _Conv(config.in_channels, mixed, config.strides[finest])
+        self.convfirst = _DoubleConv(mixed, width)
+        for level, pool in enumerate(config.pools[finest:], finest + 1):
             down = _Down(config.widths[level - 1], config.widths[level], pool)
             self.add_module(f"down{level}", down)
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """(B, C, X, Y, Z) to the features of every level, finest first."""
         features = [self.convfirst(self.inpconv(x))]
-        for level in range(1, len(self.config.widths)):
+        for level in range(self.finest + 1, len(self.config.widths)):
             features.append(self.get_submodule(f"down{level}")(features[-1]))
         return features
 
@@ -110,19 +124,22 @@ class Encoder(nn.Module):
 class UNet(Encoder):
     """The encoder with its decoder."""
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: NetworkConfig, finest: int = 0) -> None:
         """Both halves for one configuration."""
-        super().__init__(config)
-        for level in range(len(config.pools), 0, -1):
+        super().__init__(config, finest)
+        for level in range(len(config.pools), finest, -1):
             up = _Up(config.widths[level], config.widths[level - 1], config.pools[level - 1])
             self.add_module(f"up{level}", up)
-        self.outconv = _Conv(config.widths[0], _CLASSES)
+        width = config.widths[finest]
+        self.outconv = (
+            _Apart(width, _CLASSES, config.strides[finest]) if finest else _Conv(width, _CLASSES)
+        )
 
     def decode(self, features: list[Tensor]) -> Tensor:
         """Features of every level to logits (B, 2, X, Y, Z)."""
         x = features[-1]
-        for level in range(len(features) - 1, 0, -1):
-            x = self.get_submodule(f"up{level}")(x, features[level - 1])
+        for level, skip in reversed(list(enumerate(features[:-1], self.finest + 1))):
+            x = self.get_submodule(f"up{level}")(x, skip)
         return self.outconv(x)  # type: ignore[no-any-return]
 
 

@@ -17,6 +17,8 @@ class NetworkConfig:
     patch_shape: voxels of the candidate patch that the classifier sees.
     student_widths: of the student, where it is wider or slimmer than the other two; it sees few
     small patches instead of a whole brain. Empty: the same.
+    coarse_detector: the detector does without the finest level, where most of the work is. Its
+    first layer joins as many voxels as the first pool would, its last tells them apart again.
     Raises ValueError when the numbers do not describe a network.
     """
 
@@ -25,6 +27,7 @@ class NetworkConfig:
     pools: tuple[Triple, ...] = ((2, 2, 1), (2, 2, 2), (2, 2, 2))
     patch_shape: Triple = (32, 32, 16)
     student_widths: tuple[int, ...] = ()
+    coarse_detector: bool = False
 
     def __post_init__(self) -> None:
         """Check the numbers, so that a bad card fails here and not inside a network."""
@@ -32,6 +35,8 @@ class NetworkConfig:
             raise ValueError(f"in_channels {self.in_channels} and widths {self.widths} must be > 0")
         if len(self.pools) != len(self.widths) - 1:
             raise ValueError(f"{len(self.widths)} widths need {len(self.widths) - 1} pools")
+        if self.coarse_detector and not self.pools:
+            raise ValueError("a coarse detector needs two levels or more")
         if any(len(pool) != 3 or not set(pool) <= {1, 2} for pool in self.pools):
             raise ValueError(f"pools {self.pools} must be three numbers each, 1 or 2")
         if self.student_widths:
@@ -70,9 +75,24 @@ class NetworkConfig:
 
         Read with that much around it, the block's output is that of the whole volume.
         """
-        pooled = (tuple(pool[axis] for pool in self.pools) for axis in range(3))
-        (x, y, z) = (_halo(along) for along in pooled)
+        first = self.finest_level
+        pooled = (tuple(pool[axis] for pool in self.pools[first:]) for axis in range(3))
+        steps = self.strides[first]
+        x, y, z = (
+            (step * low, step * high)
+            for step, (low, high) in zip(steps, map(_halo, pooled), strict=True)
+        )
         return (x[0], y[0], z[0]), (x[1], y[1], z[1])
+
+    @property
+    def detector_width(self) -> float:
+        """Feature channels of the detector's finest level for each voxel of its input."""
+        return self.widths[self.finest_level] / math.prod(self.strides[self.finest_level])
+
+    @property
+    def finest_level(self) -> int:
+        """Of the detector: 1 for a coarse one, else 0."""
+        return int(self.coarse_detector)
 
 
 def _halo(pools: tuple[int, ...]) -> tuple[int, int]:

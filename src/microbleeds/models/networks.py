@@ -16,8 +16,12 @@ from microbleeds.models.config import NetworkConfig
 class Detector(UNet):
     """Step 1, and the brain mask: (B, C, X, Y, Z) to logits (B, 2, X, Y, Z).
 
-    Any size of at least the total stride.
+    Any size of at least the total stride; a coarse one takes multiples of its first pool alone.
     """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        """Without the finest level where the configuration says so."""
+        super().__init__(config, config.finest_level)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of background and target."""

@@ -50,7 +50,8 @@ def working_grid(scan: Scan, brain_mask: NDArray[np.bool_], settings: PrepareSet
     """Grid around the brain, along the scan's own axes (an oblique angle stays in the affine).
 
     The axes are permuted so that slices come last, and flipped to run towards R, A and S as
-    nearly as may be. Where the spacing does not change, grid points are scan voxels.
+    nearly as may be. Where the spacing does not change, grid points are scan voxels. What no voxel
+    of the scan resolves is not computed: of a coarse scan the grid is coarser.
 
     brain_mask: bool, the scan's shape. Raises UserError when it is empty.
     """
@@ -59,7 +60,8 @@ def working_grid(scan: Scan, brain_mask: NDArray[np.bool_], settings: PrepareSet
     orientation = nib.io_orientation(scan.affine)
     across = slice_axis(scan.affine)
     in_plane = sorted({0, 1, 2} - {across}, key=lambda axis: float(orientation[axis, 0]))
-    wanted = (settings.in_plane_mm, settings.in_plane_mm, settings.min_slice_mm)
+    in_plane_mm = _in_plane_mm(min(scan.spacing[in_plane]), settings)
+    wanted = (in_plane_mm, in_plane_mm, settings.min_slice_mm)
     shape, matrix, origin = [], np.eye(4), np.zeros(3)
     for new_axis, (axis, wanted_mm) in enumerate(zip((*in_plane, across), wanted, strict=True)):
         own = float(scan.spacing[axis])
@@ -74,6 +76,13 @@ def working_grid(scan: Scan, brain_mask: NDArray[np.bool_], settings: PrepareSet
         shape.append(int(np.ceil((last - first) * own / spacing - 1e-3)) + 1)
     matrix[:3, 3] = origin
     return Grid((shape[0], shape[1], shape[2]), scan.affine @ matrix)
+
+
+def _in_plane_mm(own_mm: float, settings: PrepareSettings) -> float | None:
+    """The grid's spacing in the slice, None for that of the scan, whose finer side is `own_mm`."""
+    if settings.in_plane_mm is None or settings.max_in_plane_mm is None:
+        return settings.in_plane_mm
+    return max(settings.in_plane_mm, min(own_mm, settings.max_in_plane_mm))
 
 
 def to_grid(
