@@ -33,14 +33,14 @@ TISSUES: tuple[tuple[tuple[int, ...], Tissue], ...] = (
     (an.CEREBELLUM_CORTEX, Tissue(0.81, 1350, 54, 0.01)),
     ((*an.CSF, *an.VENTRICLES, 506), Tissue(1.0, FLUID_T1, FLUID_T2STAR)),
     (an.THALAMUS, Tissue(0.77, 1150, 52, 0.0, 0.02)),
-    (an.STRIATUM, Tissue(0.80, 1250, 50, 0.01, 0.08)),
-    (an.PALLIDUM, Tissue(0.75, 950, 38, 0.02, 0.15)),
+    (an.STRIATUM, Tissue(0.80, 1250, 55, 0.01, 0.07)),
+    (an.PALLIDUM, Tissue(0.75, 950, 46, 0.02, 0.13)),
     (an.MEDIAL_TEMPORAL, Tissue(0.82, 1400, 55, 0.0)),
     (an.VENTRAL_DC, Tissue(0.76, 1050, 48, 0.0, 0.03)),
     ((*an.BRAINSTEM, 512), Tissue(0.74, 1000, 52, -0.01)),
     ((25, 57), Tissue(0.9, 1500, 75, 0.01)),
     ((30, 62, 85), Tissue(0.75, 1000, 50)),
-    ((an.RED_NUCLEUS, an.NIGRA, an.DENTATE), Tissue(0.76, 1000, 40, 0.02, 0.13)),
+    ((an.RED_NUCLEUS, an.NIGRA, an.DENTATE), Tissue(0.76, 1000, 45, 0.02, 0.11)),
     ((an.MAMILLARY,), Tissue(0.74, 950, 40, 0.0, 0.05)),
     ((an.PINEAL,), Tissue(0.6, 1200, 20, -0.5)),
     ((an.CHOROID,), Tissue(0.8, 1600, 35, -0.1)),
@@ -82,8 +82,8 @@ def decay_rate(t2star_ms: float, field_t: float) -> float:
 
 
 def iron_decay(field_t: float) -> float:
-    """R2* in 1/s that each ppm of iron adds."""
-    return 100 * field_t / 3
+    """R2* in 1/s that each ppm of iron adds: old putamen is half as bright as white matter."""
+    return 150 * field_t / 3
 
 
 def tissue_maps(
@@ -94,7 +94,7 @@ def tissue_maps(
     rng: np.random.Generator,
 ) -> Maps:
     """Draw this head's tissue properties and paint them on the labels (X, Y, Z), 1 mm."""
-    iron = rng.uniform(0.3, 2.2)
+    iron = rng.uniform(0.3, 2.6)
     table = np.zeros((4, max(int(labels.max()), 1100) + 1), np.float32)
     table[:] = np.array(_row(OTHER, 1.0, field_t, tr_ms, flip_deg))[:, None]
     for numbers, tissue in TISSUES:

@@ -17,6 +17,7 @@ from microbleeds.simulate.scanner import Protocol
 from microbleeds.simulate.vessels import Tubes, draw
 
 MARGIN_MM = 4  # around the brain or the head
+PATCH_MM = 4  # of the uneven iron within a nucleus
 
 
 @dataclass(frozen=True)
@@ -142,12 +143,14 @@ def textured(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Amplitude, decay and local susceptibility, uneven as tissue is and soft at its borders.
 
-    Iron lies in grains, which decay as it does: old basal ganglia look mottled. Few grains are
-    as dark as a microbleed must be to be rated: with twice the mottle, several a head were.
+    Iron lies in grains, which decay as it does, and more of it in one part of a nucleus than in
+    another: old basal ganglia look mottled. Few grains are as dark as a microbleed must be to be
+    rated: with twice the mottle, several a head were.
     """
     shape = maps.local.shape
     texture = rng.uniform(0.01, 0.05) * _grain(shape, rng.uniform(0.8, 2.0), rng)
-    mottle = rng.uniform(0.05, 0.3) * _grain(shape, rng.uniform(0.6, 1.3), rng)
+    mottle = rng.uniform(0.03, 0.2) * _grain(shape, rng.uniform(0.6, 1.3), rng)
+    mottle += rng.uniform(0, 0.4) * _patches(shape, rng)
     iron_decay = np.float32(signal.iron_decay(field_t)) * np.maximum(maps.local, 0)
     uneven = (
         maps.amplitude * (1 + texture),
@@ -165,6 +168,15 @@ def _grain(shape: tuple[int, ...], width: float, rng: np.random.Generator) -> ND
     sd = (2 * np.sqrt(np.pi) * width) ** (-len(shape) / 2)
     grain: NDArray[np.float32] = ndimage.gaussian_filter(noise, width) / np.float32(sd)
     return grain
+
+
+def _patches(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
+    """`_grain` of about 4 mm, between -1 and 1."""
+    coarse = tuple(n // PATCH_MM + 2 for n in shape)
+    patches = np.clip(_grain(coarse, 1.0, rng), -1, 1)
+    for axis, size in enumerate(shape):
+        patches = stretch(patches, np.arange(size, dtype=np.float32) / PATCH_MM, axis)
+    return patches
 
 
 def _outer_field(
