@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import ndimage
 
 from microbleeds.errors import UserError
 from microbleeds.prepare.grid import Grid, labels_to_scan, slice_axis, to_grid, working_grid
@@ -128,6 +129,26 @@ def test_a_linear_function_of_scanner_mm_is_reproduced_on_any_grid(order):
     inside = np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), axis=-1)
     expected = (inside @ target[:3, :3].T + target[:3, 3]) @ coefficients
     assert_allclose(to_grid(ramp, affine, grid, order), expected, atol=0.15)
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_voxels_that_are_copied_are_those_that_interpolation_gives(order):
+    """Against SciPy: axes swapped and flipped, a shift of whole voxels, partly outside."""
+    array = np.random.default_rng(0).random((9, 8, 7), np.float32)
+    for axes in itertools.permutations(range(3)):
+        for signs in itertools.product((1, -1), repeat=3):
+            step = np.eye(4)
+            step[:3, :3] = np.diag(signs) @ np.eye(3)[list(axes)]
+            step[:3, 3] = [3 if sign > 0 else 5 for sign in signs]
+            expected = ndimage.affine_transform(
+                array, step[:3, :3], step[:3, 3], (6, 8, 10), order=order
+            )
+            got = to_grid(array, np.eye(4), Grid((6, 8, 10), step), order)
+            assert_allclose(got, expected, atol=1e-6)
+            assert got.dtype == np.float32 and got.max() > 0
+    beyond = np.eye(4)
+    beyond[:3, 3] = [20, 0, 0]
+    assert not to_grid(array, np.eye(4), Grid((4, 4, 4), beyond), order).any()
 
 
 def test_down_sampling_does_not_alias():

@@ -20,6 +20,7 @@ FWHM_PER_SIGMA = 2.3548
 # Spacings closer than this ratio count as equal: nearly isotropic scans are sliced across the body
 # as others are, not along whichever side of the voxel is longer by a little.
 SAME_SPACING = 1.35
+VOXEL_ERROR = 1e-3  # in voxels: nearer than this to a voxel is the voxel
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,10 @@ def _resample(
     """Values of an array at `step @ index` for every index of the new shape.
 
     Works between voxel indices, so sheared affines are as good as any; SimpleITK's axes are
-    NumPy's in reverse.
+    NumPy's in reverse. Where all of them are voxels these are copied, in a tenth of the time.
     """
+    if (whole := _whole_steps(step, shape)) is not None:
+        return _copied(array, whole, shape)
     import SimpleITK as sitk  # noqa: N813
 
     interpolator = {0: sitk.sitkNearestNeighbor, 1: sitk.sitkLinear, 3: sitk.sitkBSpline}[order]
@@ -144,6 +147,37 @@ def _resample(
         image, shape[::-1], transform, interpolator, (0.0,) * 3, (1.0,) * 3, np.eye(3).ravel(), 0.0
     )
     return np.asarray(sitk.GetArrayFromImage(result))
+
+
+def _whole_steps(step: NDArray[np.float64], shape: tuple[int, int, int]) -> NDArray[np.int_] | None:
+    """`step` in whole numbers where it only swaps, flips and shifts axes, else None."""
+    whole = np.rint(step).astype(int)
+    swapped = np.abs(whole[:3, :3])
+    error = np.abs(step - whole)[:3] @ [*shape, 1.0]
+    if error.max() > VOXEL_ERROR or not np.array_equal(swapped @ swapped.T, np.eye(3)):
+        return None
+    return whole
+
+
+def _copied(
+    array: NDArray[Any], whole: NDArray[np.int_], shape: tuple[int, int, int]
+) -> NDArray[Any]:
+    """Voxels at `whole @ index` for every index of the new shape, 0 outside the array."""
+    result = np.zeros(shape, array.dtype)
+    axes = np.abs(whole[:3, :3]).argmax(axis=0)
+    view = array.transpose(axes)
+    source, target = [], []
+    for new, axis in enumerate(axes):
+        first = int(whole[axis, 3])
+        if whole[axis, new] < 0:
+            view = np.flip(view, new)
+            first = view.shape[new] - 1 - first
+        low = max(0, -first)
+        high = max(low, min(shape[new], view.shape[new] - first))
+        source.append(slice(low + first, high + first))
+        target.append(slice(low, high))
+    result[tuple(target)] = view[tuple(source)]
+    return result
 
 
 def _nearest_free(

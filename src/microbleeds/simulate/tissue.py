@@ -175,7 +175,8 @@ def _patches(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.flo
     coarse = tuple(n // PATCH_MM + 2 for n in shape)
     patches = np.clip(_grain(coarse, 1.0, rng), -1, 1)
     for axis, size in enumerate(shape):
-        patches = stretch(patches, np.arange(size, dtype=np.float32) / PATCH_MM, axis)
+        place = np.arange(size, dtype=np.float32) / PATCH_MM
+        patches = stretch(patches, place.astype(np.float32), axis)
     return patches
 
 
