@@ -70,13 +70,13 @@ def test_qsm_is_recognised(tmp_path):
     assert read_scan(path).contrast == "qsm"
 
 
-def test_no_orientation_is_accepted_with_a_note(tmp_path):
+def test_no_orientation_is_accepted_and_known(tmp_path):
     image = nib.Nifti1Image(VOXELS, None)
     image.header.set_zooms((0.5, 0.6, 3))
     nib.save(image, tmp_path / "a.nii")
     scan = read_scan(tmp_path / "a.nii")
     assert_allclose(scan.spacing, [0.5, 0.6, 3], atol=1e-6)
-    assert "orientation" in scan.notes[0]
+    assert not scan.oriented and read_scan(save(tmp_path / "b.nii")).oriented
 
 
 def test_slight_ringing_is_clipped_with_a_note(tmp_path):

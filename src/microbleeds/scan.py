@@ -28,7 +28,8 @@ class Scan:
     voxels: (I, J, K) float32, axes in the order of the file.
     affine: (4, 4) voxel index to scanner mm (RAS+).
     name: the file name without `.nii` or `.nii.gz`.
-    notes: what the user should know: how the contrast was found, a header without position.
+    notes: what the user should know, such as how the contrast was found. oriented: whether the
+    header says which side is which; without, the axes of `affine` are NIfTI's default.
     """
 
     voxels: NDArray[np.float32]
@@ -36,6 +37,7 @@ class Scan:
     contrast: Contrast
     name: str = "scan"
     notes: tuple[str, ...] = ()
+    oriented: bool = True
 
     @property
     def spacing(self) -> NDArray[np.float64]:
@@ -57,7 +59,8 @@ def read_scan(
 
         return read_folder(path, contrast, series)[0]
     image = _open(path)
-    affine, notes = _geometry(path, image)
+    affine, oriented = _geometry(path, image)
+    notes: tuple[str, ...] = ()
     voxels = _voxels(path, image)
     bad = voxels.size - int(np.count_nonzero(np.isfinite(voxels)))
     if bad:
@@ -82,7 +85,7 @@ def read_scan(
             )
         voxels = np.maximum(voxels, 0)
         notes = (*notes, "A few slightly negative values, as resampling leaves, were set to 0.")
-    return Scan(voxels, affine, contrast, _stem(path), notes)
+    return Scan(voxels, affine, contrast, _stem(path), notes, oriented)
 
 
 def read_mask(path: Path, scan: Scan) -> NDArray[np.bool_]:
@@ -155,8 +158,8 @@ def _open(path: Path) -> Any:
     return image
 
 
-def _geometry(path: Path, image: Any) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """The affine, checked, and a note when the header does not say where the head lies."""
+def _geometry(path: Path, image: Any) -> tuple[NDArray[np.float64], bool]:
+    """The affine, checked, and whether the header says where the head lies."""
     affine = np.asarray(image.affine, np.float64)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     # not (a <= b), so that NaN fails too
@@ -167,9 +170,8 @@ def _geometry(path: Path, image: Any) -> tuple[NDArray[np.float64], tuple[str, .
         )
     if not (np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3] / spacing)) > 0.01):
         raise UserError(f"{path} has an affine with axes in one plane; convert the scan again.")
-    if image.header["sform_code"] == 0 and image.header["qform_code"] == 0:
-        return affine, ("The header has no orientation (sform and qform codes are 0): RAS taken.",)
-    return affine, ()
+    oriented = bool(image.header["sform_code"] or image.header["qform_code"])
+    return affine, oriented
 
 
 def _voxels(path: Path, image: Any) -> NDArray[np.float32]:

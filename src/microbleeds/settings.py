@@ -60,11 +60,13 @@ class DiscriminateSettings:
 
     calibration: of the joint probability, by contrast; empty: none. One threshold then means the
     same in all contrasts, though look-alikes are more in one than in another.
+    other_calibration: of a contrast that has none of its own.
     """
 
     threshold: float = 0.5
     detector_weight: float = 0.0  # in the joint log odds; 0: the student alone, as published
     calibration: dict[Contrast, Calibration] = field(default_factory=dict)
+    other_calibration: Calibration = field(default_factory=Calibration)
     mirrored: bool = False  # the student's mean over a patch and its mirror images in the slice
     patch_shape: tuple[int, int, int] = (32, 32, 16)
     patch_spacing_mm: tuple[float, float, float] | None = (0.5, 0.5, 1.5)  # None: grid voxels

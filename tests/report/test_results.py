@@ -63,3 +63,18 @@ def test_every_warning_has_a_flag(saved, head, brain):
     assert list(concerns(head, noisy)) == flags
     assert list(concerns(head, noisy).values()) == warnings(head, noisy)
     assert "no-microbleed" in concerns(head, found(brain, ROWS[2:]))
+
+
+def test_a_header_without_orientation_is_a_warning(head, brain):
+    said = concerns(replace(head, oriented=False), found(brain, ROWS))
+    assert list(said) == ["no-orientation"] and "left and right" in said["no-orientation"]
+
+
+def test_a_contrast_without_calibration_is_a_warning(head, brain):
+    settings = MODELS.card.settings()
+    assert head.contrast in settings.discriminate.calibration
+    only = {"qsm": settings.discriminate.calibration["qsm"]}
+    other = replace(settings, discriminate=replace(settings.discriminate, calibration=only))
+    assert list(concerns(head, found(brain, ROWS, settings=other))) == ["not-calibrated"]
+    never = replace(settings, discriminate=replace(settings.discriminate, calibration={}))
+    assert not concerns(head, found(brain, ROWS, settings=never))

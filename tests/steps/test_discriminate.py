@@ -164,3 +164,6 @@ def test_each_contrast_has_its_own_calibration():
 
     np.testing.assert_allclose(joint("swi"), calibrated(joint("t2star"), Calibration(-1.0, 0.5)))
     np.testing.assert_array_equal(joint("qsm"), joint("t2star"))
+    raw, settings = joint("qsm"), replace(settings, other_calibration=Calibration(0.5, 2.0))
+    np.testing.assert_allclose(joint("qsm"), calibrated(raw, Calibration(0.5, 2.0)))
+    np.testing.assert_allclose(joint("swi"), calibrated(raw, Calibration(-1.0, 0.5)))

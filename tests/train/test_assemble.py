@@ -7,12 +7,19 @@ import pytest
 from microbleeds.errors import UserError
 from microbleeds.evaluate.calibration import fit_calibration
 from microbleeds.evaluate.froc import Froc, froc
-from microbleeds.evaluate.matching import joined
+from microbleeds.evaluate.matching import Finding, Findings, joined
 from microbleeds.models.card import Thresholds, read_card, write_card
 from microbleeds.models.zoo import load_models
 from microbleeds.report.files import write_json
+from microbleeds.settings import Calibration
 from microbleeds.train import assemble
-from microbleeds.train.assemble import About, assemble_model, final_findings, operating_points
+from microbleeds.train.assemble import (
+    About,
+    assemble_model,
+    final_findings,
+    fit_calibrations,
+    operating_points,
+)
 from microbleeds.train.store import read_recipe
 
 
@@ -65,16 +72,33 @@ def test_the_curve_is_that_of_what_detect_reports(trained, rows, tmp_path):
         card,
         operating_points={"sensitive": Thresholds(0.0, 0.0)},
         calibration={},
+        other_calibration=Calibration(),
     )
     write_card(open_card, tmp_path / "model")
     findings = final_findings(load_models(tmp_path / "model"), rows[:1])
-    assert {kind: fit_calibration(seen) for kind, seen in findings.items()} == card.calibration
+    assert fit_calibrations(findings) == (card.calibration, card.other_calibration)
+    assert card.contrasts == ("t2star",)  # of the row
     curve = froc(joined(findings.values()))
     assert np.isinf(curve.threshold[0]) and curve.fp_per_scan[0] == 0 == curve.tpr[0]
     assert (np.diff(curve.fp_per_scan) >= 0).all() and curve.tpr[-1] <= 1
     # all balls are smaller than this: none is left that could be missed
     none = final_findings(load_models(tmp_path / "model"), rows[:1], 1e6)
     assert np.isnan(froc(joined(none.values())).tpr).all()
+
+
+def test_a_contrast_without_hits_takes_the_curve_through_all():
+    def seen(hits, false):
+        chances = [0.9, 0.7, 0.6][:hits] + [0.5, 0.8, 0.1][:false]
+        rows = [
+            Finding("a", number < hits, True, chance, (0.0, 0.0, 0.0))
+            for number, chance in enumerate(chances)
+        ]
+        return Findings(tuple(rows), ("a",))
+
+    findings = {"t2star": seen(3, 3), "swi": seen(0, 3)}
+    own, other = fit_calibrations(findings)
+    assert own == {"t2star": fit_calibration(findings["t2star"])}
+    assert other == fit_calibration(joined(findings.values())) != own["t2star"]
 
 
 def test_folders_that_do_not_belong_together_are_refused(trained, rows, recipe, tmp_path):

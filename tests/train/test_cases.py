@@ -68,6 +68,8 @@ def test_one_value_means_connected_pieces_and_several_mean_numbers():
     labels[2, 2, 2], labels[6, 6, 4] = 3, 9
     numbered = labels_on_grid(labels, scan, grid)
     assert sorted(numbered[labels > 0]) == [1, 2, 3]
+    labels[1, 1, 1], labels[2, 2, 2], labels[6, 6, 4] = 1, 2, 1  # definite and possible ones
+    assert sorted(labels_on_grid(labels, scan, grid)[labels > 0]) == [1, 2, 3]
     assert (numbered[labels == 0] == 0).all()
 
 

@@ -40,8 +40,8 @@ class ModelCard:
     value_range: "unit" for an image in [0, 1]; "signed" for 2v - 1 with 0.5 outside the brain.
     patch_spacing_mm: voxel size of candidate patches; None takes the working grid's voxels.
     detector_weight: of step 1 in the probability that step 2 gives, and calibration: what makes
-    that probability hold on average, by contrast. mirrored: step 2 looks at each patch's mirror
-    images as well.
+    that probability hold on average, by contrast; other_calibration: of the other contrasts.
+    mirrored: step 2 looks at each patch's mirror images as well.
     files: name in the model's folder to SHA-256. training: data, seed, command, figures, limits.
     """
 
@@ -55,6 +55,7 @@ class ModelCard:
     patch_spacing_mm: tuple[float, float, float] | None = (0.5, 0.5, 1.5)
     detector_weight: float = 0.0
     calibration: dict[Contrast, Calibration] = field(default_factory=dict)
+    other_calibration: Calibration = field(default_factory=Calibration)
     mirrored: bool = False
     operating_points: dict[OperatingPoint, Thresholds] = field(default_factory=dict)
     networks: NetworkConfig = field(default_factory=NetworkConfig)
@@ -91,6 +92,7 @@ class ModelCard:
                 threshold=thresholds.student,
                 detector_weight=self.detector_weight,
                 calibration=self.calibration,
+                other_calibration=self.other_calibration,
                 mirrored=self.mirrored,
                 patch_shape=self.patch_shape,
                 patch_spacing_mm=self.patch_spacing_mm,

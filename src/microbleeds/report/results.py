@@ -9,6 +9,7 @@ from pathlib import Path
 from platform import platform, python_version
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 
 import microbleeds
@@ -112,6 +113,19 @@ def concerns(scan: Scan, found: Detections) -> dict[str, str]:
         said["no-microbleed"] = (
             f"no microbleed: all {len(found.table)} candidates were dropped, the best had "
             f"probability {best:.2f}"
+        )
+    if not scan.oriented:
+        said["no-orientation"] = (
+            "the header has no orientation (sform and qform codes are 0), so "
+            f"{''.join(nib.aff2axcodes(scan.affine))} was taken: left and right may be swapped, "
+            "and regions wrong"
+        )
+    calibration = found.settings.discriminate.calibration
+    if calibration and scan.contrast not in calibration:
+        said["not-calibrated"] = (
+            f"the model was not calibrated for {scan.contrast}, only for {', '.join(calibration)}, "
+            "so its probabilities and thresholds may be off; give --contrast if the scan is of "
+            "another"
         )
     if found.traits is not None:
         for trait, sentence in unusual(found.traits, scan.contrast).items():

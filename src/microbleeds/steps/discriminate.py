@@ -72,9 +72,9 @@ def discriminate(
     """Candidates with the student's and the joint probability, improbable ones dropped.
 
     channels: (C, X, Y, Z) on `grid`, as the student was trained. contrast: of the scan, for the
-    calibration; one that the model was not calibrated for has none. The probability is compared
-    with a threshold, so that the operating point can be chosen; the published code took the larger
-    of two outputs.
+    calibration; one that the model was not calibrated for has that of all. The probability is
+    compared with a threshold, so that the operating point can be chosen; the published code took
+    the larger of two outputs.
     """
     rated: list[Candidate] = []
     for start in range(0, len(candidates.table), _BATCH):
@@ -171,7 +171,7 @@ def _joint(
     contrast: Contrast,
 ) -> NDArray[np.float64]:
     both = joint_probability(detector, student, settings.detector_weight)
-    return calibrated(both, settings.calibration.get(contrast, Calibration()))
+    return calibrated(both, settings.calibration.get(contrast, settings.other_calibration))
 
 
 def _sample(channels: NDArray[Any], positions: list[NDArray[np.float64]]) -> NDArray[np.float32]:

@@ -21,7 +21,7 @@ from microbleeds.files import make_folder
 from microbleeds.models.card import CARD, Channel, ModelCard, Thresholds, write_card
 from microbleeds.models.export import write_model_folder
 from microbleeds.models.zoo import Models, load_models
-from microbleeds.settings import Contrast, OperatingPoint
+from microbleeds.settings import Calibration, Contrast, OperatingPoint
 from microbleeds.train.data import Row
 from microbleeds.train.detection import detect_rows
 from microbleeds.train.inference import RATES
@@ -37,13 +37,13 @@ _LOWEST, _HIGHEST = 0.01, 0.99  # few scans cannot tell thresholds beyond these
 class About:
     """What a card says that the networks do not.
 
-    contrasts: that the model is for. training: data, seed, duration and the like. name: of the
-    model, by default that of its folder.
+    contrasts: that the model is for; empty: those that it is calibrated on. training: data, seed,
+    duration and the like. name: of the model, by default that of its folder.
     """
 
     description: str = "Trained with `microbleeds train`."
     licence: str = "not stated"
-    contrasts: tuple[Contrast, ...] = get_args(Contrast)
+    contrasts: tuple[Contrast, ...] = ()
     training: Mapping[str, Any] = field(default_factory=dict)
     name: str = ""
 
@@ -97,7 +97,6 @@ def write_model(
         name=about.name or out.name,
         description=about.description,
         licence=about.licence,
-        contrasts=about.contrasts,
         channels=cast("tuple[Channel, ...]", get_args(Channel)[: recipe.network.in_channels]),
         prepare=recipe.prepare,
         patch_spacing_mm=recipe.patch_spacing_mm,
@@ -112,11 +111,15 @@ def write_model(
     shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed
     card = write_model_folder(temporary, open_card, networks)
     findings = final_findings(load_models(temporary), rows, recipe.smallest_mm3)
-    calibration = {contrast: fit_calibration(seen) for contrast, seen in findings.items()}
-    curve = froc(joined(calibrate(findings[kind], calibration[kind]) for kind in findings))
+    calibration, other = fit_calibrations(findings)
+    curve = froc(
+        joined(calibrate(findings[kind], calibration.get(kind, other)) for kind in findings)
+    )
     card = replace(
         card,
+        contrasts=about.contrasts or tuple(findings),
         calibration=calibration,
+        other_calibration=other,
         operating_points=operating_points(curve, recipe.candidate_threshold),
         training={
             "version": __version__,
@@ -157,6 +160,18 @@ def final_findings(
         seen = match(name, detected, truth, "valdo", smallest_mm3=smallest_mm3)
         found_in.setdefault(scan.contrast, []).append(Findings(seen, (name,)))
     return {contrast: joined(parts) for contrast, parts in found_in.items()}
+
+
+def fit_calibrations(
+    findings: Mapping[Contrast, Findings],
+) -> tuple[dict[Contrast, Calibration], Calibration]:
+    """A curve for each contrast that has both hits and false detections, and one through all.
+
+    The thresholds are of corrected probabilities, so no contrast may go without a correction.
+    """
+    fitted = {contrast: fit_calibration(seen) for contrast, seen in findings.items()}
+    own = {contrast: curve for contrast, curve in fitted.items() if curve != Calibration()}
+    return own, fit_calibration(joined(findings.values()))
 
 
 def operating_points(points: Froc, detector: float) -> dict[OperatingPoint, Thresholds]:

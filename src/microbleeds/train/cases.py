@@ -29,7 +29,7 @@ from microbleeds.steps.conspicuity import conspicuity
 from microbleeds.train.data import Row
 from microbleeds.train.masks import imperfect_mask
 
-FORMAT = 2  # of the cache; raise it when `prepare` changes what it returns
+FORMAT = 3  # of the cache; raise it when `prepare` changes what it returns
 
 
 UNRATED = np.uint16(65535)  # in `Case.labels`: neither a microbleed nor none
@@ -108,15 +108,13 @@ def prepare_case(row: Row, settings: CaseSettings, folder: Path) -> Case:
 def labels_on_grid(labels: NDArray[Any], scan: Scan, grid: Grid) -> NDArray[np.uint16]:
     """Microbleeds of a label image, numbered from 1 without gaps, on the working grid.
 
-    labels: whole numbers on the scan's grid; a single value means that touching voxels
-    (26-connected) are one microbleed, several values are the microbleeds' numbers. None is lost.
+    labels: whole numbers on the scan's grid; touching voxels (26-connected) of one value are one
+    microbleed, whether the values are their numbers or say how sure the rater was, as `evaluate`
+    takes them too. None is lost.
     """
-    values = np.unique(labels[labels != 0])
-    if len(values) > 1:
-        numbered = np.searchsorted(values, labels).astype(np.int32) + 1
-        numbered[labels == 0] = 0
-    else:
-        numbered = ndimage.label(labels, np.ones((3, 3, 3)))[0].astype(np.int32)
+    from skimage.measure import label
+
+    numbered = label(labels, connectivity=3).astype(np.int32)
     target = Scan(np.broadcast_to(np.float32(0), grid.shape), grid.affine, scan.contrast)
     shape = (labels.shape[0], labels.shape[1], labels.shape[2])
     return labels_to_scan(numbered, Grid(shape, scan.affine), target).astype(np.uint16)
