@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, find_objects
 
 from microbleeds.prepare.grid import Grid, slice_axis
 from microbleeds.prepare.intensity import MAD_TO_SIGMA
 from microbleeds.scan import Scan
+from microbleeds.settings import Contrast
 
 _COARSE_MM = 2.0
+_SLICES = 20  # in which the noise is measured
 _RIM_MM, _DEEP_MM = 6.0, 15.0
 _DARK, _BRIGHT = 0.75, 0.25  # in the prepared magnitude: half and one and a half times tissue
 _QSM_HIGH, _QSM_LOW = 0.5, 0.1  # in the prepared QSM: four sigmas to either side of the median
@@ -70,7 +72,7 @@ def measure_traits(
         slice_mm=float(scan.spacing[across]),
         brain_cm3=float(brain.sum() * scan.spacing.prod() / 1000),
         cut=_cut(brain),
-        noise=_noise(scan, brain, in_plane),
+        noise=_noise(*_some_slices(scan.voxels, brain, across), scan.contrast, in_plane),
         dark=_share(dark),
         bright=_share(bright),
         rim=_median(image[inside & (depth <= _RIM_MM)]) - _median(image[depth > _DEEP_MM]),
@@ -85,14 +87,26 @@ def _cut(brain: NDArray[np.bool_]) -> float:
     return float(max(shares))
 
 
-def _noise(scan: Scan, brain: NDArray[np.bool_], in_plane: list[int]) -> float:
+def _some_slices(
+    voxels: NDArray[np.float32], brain: NDArray[np.bool_], across: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The brain's box in both, of its slices some twenty: enough for a median."""
+    box = list(find_objects(brain.astype(np.uint8))[0])
+    slices = box[across]
+    box[across] = slice(slices.start, slices.stop, max(1, (slices.stop - slices.start) // _SLICES))
+    return voxels[tuple(box)], brain[tuple(box)]
+
+
+def _noise(
+    voxels: NDArray[np.float32], brain: NDArray[np.bool_], contrast: Contrast, in_plane: list[int]
+) -> float:
     """From the median absolute second difference, which edges and vessels hardly move."""
-    values = scan.voxels[brain]
+    values = voxels[brain]
     level = float(np.median(values))
-    unit = MAD_TO_SIGMA * _median(np.abs(values - level)) if scan.contrast == "qsm" else level
+    unit = MAD_TO_SIGMA * _median(np.abs(values - level)) if contrast == "qsm" else level
     spreads = []
     for axis in in_plane:
-        difference = np.abs(np.diff(scan.voxels, 2, axis=axis))
+        difference = np.abs(np.diff(voxels, 2, axis=axis))
         middle = np.moveaxis(np.moveaxis(brain, axis, 0)[1:-1], 0, axis)
         spreads.append(MAD_TO_SIGMA * _median(difference[middle]) / _SECOND_DIFFERENCE)
     return float(np.mean(spreads)) / unit if unit > 0 else 0.0
