@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -242,13 +243,13 @@ def evaluate_and_show(
         ("false positives", str(summary.false_positives)),
     ]
     rows += [
-        (name, f"{figure.value:.3f}  (95 % {figure.low:.3f} to {figure.high:.3f})")
-        for name, figure in summary.figures.items()
+        (name, f"{_defined(one.value)}  (95 % {_defined(one.low)} to {_defined(one.high)})")
+        for name, one in summary.figures.items()
     ]
     curve = froc(evaluation.findings)
     most = float(curve.fp_per_scan[-1])  # beyond, the results do not say
     rows += [
-        (f"tpr at {rate:g} false positives a scan", f"{tpr_at(curve, rate):.3f}")
+        (f"tpr at {rate:g} false positives a scan", _defined(tpr_at(curve, rate)))
         for rate in (0.5, 1, 2, 4)
         if rate <= most
     ]
@@ -256,6 +257,10 @@ def evaluate_and_show(
     if out is not None:
         write_evaluation(evaluation, out)
         show(f"Tables in {out}.")
+
+
+def _defined(value: float) -> str:
+    return "n/a" if math.isnan(value) else f"{value:.3f}"
 
 
 def compare_and_show(baseline: Path, follow_up: Path, out: Path, **options: Any) -> None:

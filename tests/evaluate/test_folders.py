@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from microbleeds.console import evaluate_and_show
 from microbleeds.errors import UserError
 from microbleeds.evaluate.folders import evaluate_folders, pair_names, write_evaluation
 from microbleeds.report.bids import output_paths
@@ -87,6 +88,49 @@ def test_voxels_and_mm_in_tables_as_truth(predictions, tmp_path):
         assert evaluation.findings.table[0].distance_mm == pytest.approx(0.5**1.5)
 
 
+def test_small_and_invisible_microbleeds_of_a_table_do_not_count(predictions, tmp_path):
+    """Each is detected, or would be missed if it counted."""
+    truth = tmp_path / "truth.tsv"
+    lines = ["subject\tcontrast\tx\ty\tz\tvolume_mm3"]
+    for name, voxel, volume in (
+        ("one", (5, 5, 2), 9),
+        ("one", (20, 20, 5), 2),
+        ("one", (2, 25, 7), 0),
+        ("two", (9, 9, 3), 9),
+        ("none", (9, 9, 3), 0),
+    ):
+        xyz = (AFFINE @ (*voxel, 1))[:3]
+        lines.append("\t".join(map(str, [name, "swi", *xyz, volume])))
+    truth.write_text("\n".join(lines))
+    assert figures(evaluate_folders(predictions, truth)) == (3, 3, 3, 1)
+    assert figures(evaluate_folders(predictions, truth, smallest_mm3=2.5)) == (3, 2, 2, 1)
+    truth.write_text("\n".join(line.removesuffix("\t9") for line in lines))
+    assert figures(evaluate_folders(predictions, truth)) == (3, 3, 3, 1)
+    with pytest.raises(UserError, match=r"fill in the column volume_mm3"):
+        evaluate_folders(predictions, truth, smallest_mm3=2.5)
+
+
+def test_smallest_needs_volumes(predictions, tmp_path):
+    truth = tmp_path / "truth.csv"
+    truth.write_text("subject,i,j,k\ntwo,9,9,3\n")
+    two = output_paths("two", predictions).dseg
+    assert figures(evaluate_folders(two, truth)) == (1, 1, 1, 1)
+    with pytest.raises(UserError, match=r"which --smallest 2\.5 needs"):
+        evaluate_folders(two, truth, smallest_mm3=2.5)
+    truth.write_text("subject,i,j,k,volume_mm3\ntwo,9,9,3,2\n")
+    assert figures(evaluate_folders(two, truth, smallest_mm3=2.5)) == (1, 0, 0, 1)
+
+
+def test_microbleeds_listed_once_a_contrast_are_refused(predictions, tmp_path):
+    truth = tmp_path / "truth.csv"
+    lines = "subject,contrast,i,j,k\none,swi,5,5,2\ntwo,t2star,9,9,3\nnone,qsm,,,\n"
+    truth.write_text(lines)
+    assert figures(evaluate_folders(predictions, truth)) == (3, 2, 2, 2)
+    truth.write_text(lines + "two,swi,9,9,3\n")
+    with pytest.raises(UserError, match="'two' in the contrasts t2star and swi; keep only"):
+        evaluate_folders(predictions, truth)
+
+
 def test_masks_without_tables_and_single_files(predictions, tmp_path):
     truth = tmp_path / "truth" / "two_CMB.nii.gz"
     save(truth, image(VOXELS["two"]))
@@ -116,6 +160,15 @@ def test_written_findings_and_summary(predictions, tmp_path):
     assert summary["policy"] == "valdo" and summary["hits"] == 1
     assert summary["figures"]["precision"]["value"] == 0.5
     assert summary["figures"]["count_icc"]["value"] is None
+    assert summary["figures"]["precision"]["low"] is None  # of a single scan
+
+
+def test_what_is_not_defined_is_shown_as_such(predictions, tmp_path, capsys):
+    save(tmp_path / "truth" / "two_label.nii.gz", image(VOXELS["two"]))
+    dseg = output_paths("two", predictions).dseg
+    evaluate_and_show(dseg, tmp_path / "truth", "valdo", 0.0, None)
+    shown = capsys.readouterr().out
+    assert "0.500  (95 % n/a to n/a)" in shown and "nan" not in shown
 
 
 def test_pairs_of_names():

@@ -50,6 +50,13 @@ def test_intervals_contain_the_value_repeat_with_the_seed_and_shrink_with_scans(
     assert summarise(many, seed=1).figures["tpr"] != lots
 
 
+def test_a_single_scan_has_no_intervals(golden):
+    alone = Findings(tuple(f for f in golden.table if f.subject == "a"), ("a",))
+    figures = summarise(alone).figures
+    assert np.isnan([(one.low, one.high) for one in figures.values()]).all()
+    assert figures["tpr"].value == pytest.approx(4 / 5)
+
+
 def test_bootstrap_agrees_with_scipy(golden):
     from scipy.stats import bootstrap
 

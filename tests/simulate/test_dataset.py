@@ -8,8 +8,14 @@ import numpy as np
 import pytest
 
 from microbleeds.errors import UserError
+from microbleeds.evaluate.read import read_centres
 from microbleeds.simulate import HeadSettings, dataset
-from microbleeds.simulate.dataset import TABLE_COLUMNS, TRUTH_COLUMNS, simulate_dataset
+from microbleeds.simulate.dataset import (
+    TABLE_COLUMNS,
+    TRUTH_COLUMNS,
+    simulate_dataset,
+    write_tables,
+)
 from microbleeds.simulate.lesions import LesionRanges
 from microbleeds.simulate.scanner import random_protocol
 
@@ -157,3 +163,12 @@ def test_unusable_places_and_anatomies_are_user_errors(anatomies, tmp_path):
     with pytest.raises(UserError, match="no file"):
         simulate_dataset(tmp_path / "out", 1, CONTRASTS, 0, (tmp_path / "none.nii",), SETTINGS)
     assert not list((tmp_path / "out").glob("sub-*"))
+
+
+def test_a_head_without_microbleeds_is_in_the_truth(tmp_path):
+    record = {"contrasts": ["swi"], "microbleeds": []}
+    (tmp_path / "sub-a.json").write_text(json.dumps(record))
+    write_tables(tmp_path)
+    assert [row["subject"] for row in rows(tmp_path / "truth.tsv", "\t")] == ["sub-a"]
+    known = read_centres(tmp_path / "truth.tsv")
+    assert list(known) == ["sub-a"] and not len(known["sub-a"].centres)

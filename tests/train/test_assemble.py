@@ -111,7 +111,7 @@ def test_folders_that_do_not_belong_together_are_refused(trained, rows, recipe, 
         if file.is_file():
             (tmp_path / file.name).write_bytes(file.read_bytes())
     write_json(tmp_path / "recipe.json", other)
-    with pytest.raises(UserError, match=r"widths \(4, 8\).*one of \(2, 4\)"):
+    with pytest.raises(UserError, match=r"widths \(4, 8\).*need \(2, 4\)"):
         assemble_model(rows[:1], tmp_path / "model", detector, tmp_path)
     assert not Path(tmp_path / "model").exists()
 

@@ -11,6 +11,7 @@ from microbleeds.errors import UserError
 from microbleeds.models.card import read_card
 from microbleeds.models.config import NetworkConfig
 from microbleeds.models.engine import Engine
+from microbleeds.models.export import save_weights
 from microbleeds.train import brain
 from microbleeds.train.brain import (
     BRAIN_TRAINING,
@@ -53,6 +54,22 @@ def test_training_after_a_kill_gives_the_same_network(row, tmp_path, monkeypatch
     assert card.training["held_out_dice"] == round(whole.best, 4)
     engine = Engine(tmp_path / "whole" / "brain.onnx", 1, config=card.networks)
     assert engine.run(np.zeros((1, 1, 16, 32, 16), np.float32)).shape == (1, 2, 16, 32, 16)
+
+
+def test_another_training_does_not_go_on(row, tmp_path, monkeypatch):
+    monkeypatch.setattr(brain, "write_model_folder", lambda *given: None)
+    train_brain([row], [row], tmp_path / "out", SHORT, time_limit_s=0.01)
+    (tmp_path / "start").mkdir()
+    save_weights(brain_network(3), tmp_path / "start" / "brain.safetensors")
+    for learn, settings, start in (
+        ([row, row], SHORT, None),
+        ([row], replace(SHORT, seed=1), None),
+        ([row], SHORT, tmp_path / "start"),
+    ):
+        with pytest.raises(UserError, match="belongs to"):
+            train_brain(learn, [row], tmp_path / "out", settings, start=start)
+    longer = replace(SHORT, steps=5)
+    assert train_brain([row], [row], tmp_path / "out", longer).steps == 5
 
 
 def test_it_learns(row):

@@ -1,5 +1,7 @@
 import csv
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import nibabel as nib
 import pytest
@@ -45,13 +47,34 @@ def test_a_folder_for_each_of_several_contrasts(rows, recipe, work, tmp_path, mo
     assert {path.mask.parent.name for path in places} == {"swi", "t2star"} and len(places) == 10
 
 
-def test_folds_of_another_split_are_refused(rows, recipe, work, tmp_path, monkeypatch):
+def test_records_name_the_mask_of_the_row(rows, crossed):
+    for row in rows:
+        stem = crossed[0] / "predictions" / row.image.name.removesuffix("_T2starw.nii.gz")
+        record = json.loads(Path(f"{stem}_cmb.json").read_text())
+        assert record["brain_mask"] == str(row.mask)
+
+
+def test_finished_folds_of_another_cross_validation_are_refused(
+    rows, recipe, work, tmp_path, monkeypatch
+):
     from microbleeds.train import crossval
 
+    calls = []
     monkeypatch.setattr(crossval, "train_all", lambda *a: True)
-    monkeypatch.setattr(crossval, "predict", lambda *a: None)
+    monkeypatch.setattr(crossval, "predict", lambda *a: calls.append(a))
     assert cross_validate(rows, tmp_path, 2, recipe, work)
     before = (tmp_path / "folds.tsv").read_text()
-    with pytest.raises(UserError, match="made for other subjects"):
-        cross_validate(rows, tmp_path, 3, recipe, work)
+    longer = replace(recipe, student=replace(recipe.student, steps=5))
+    renamed = [replace(row, image=row.image.with_name(f"other-{row.image.name}")) for row in rows]
+    labelled = [replace(rows[0], label=rows[1].label), *rows[1:]]
+    for changed in (
+        (rows, tmp_path, 3, recipe, work),
+        (rows, tmp_path, 2, longer, work),
+        (rows, tmp_path, 2, recipe, work, "precise"),
+        (renamed, tmp_path, 2, recipe, work),
+        (labelled, tmp_path, 2, recipe, work),
+    ):
+        with pytest.raises(UserError, match="made from another table"):
+            cross_validate(*changed)
     assert (tmp_path / "folds.tsv").read_text() == before
+    assert cross_validate(rows, tmp_path, 2, recipe, work) and len(calls) == 2

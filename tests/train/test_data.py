@@ -33,6 +33,14 @@ def test_optional_columns_may_be_missing(tmp_path):
     assert (row.contrast, row.mask, row.subject) == ("auto", None, "a")
 
 
+def test_all_images_of_a_person_are_one_subject(tmp_path):
+    names = ("sub-01_T2starw", "sub-01_swi", "sub-01_ses-2_T2starw", "sub-02", "scan_3", "sub-")
+    touch(tmp_path, *(f"{name}.nii.gz" for name in names))
+    lines = "".join(f"{name}.nii.gz,{name}.nii.gz\n" for name in names)
+    rows = read_table(write(tmp_path, "image,label\n" + lines))
+    assert [row.subject for row in rows] == ["sub-01"] * 3 + ["sub-02", "scan_3", "sub-"]
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

@@ -33,6 +33,14 @@ def test_rows_are_anatomies_or_pairs(pair_files, tmp_path):
     assert (second.subject, second.image, second.anatomy) == ("s7", tmp_path / "a.nii.gz", None)
 
 
+def test_all_heads_of_a_person_are_one_subject(tmp_path):
+    names = ("sub-01_ses-1_aseg.nii.gz", "sub-01_ses-2_aseg.nii.gz")
+    for name in names:
+        (tmp_path / name).touch()
+    rows = read_brain_table(table(tmp_path / "x.csv", "anatomy", *names))
+    assert [row.subject for row in rows] == ["sub-01", "sub-01"]
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [

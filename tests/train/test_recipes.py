@@ -8,7 +8,13 @@ from microbleeds.models.networks import TeacherNet
 from microbleeds.train import recipes
 from microbleeds.train.recipes import load_cases, train_detector, train_student, train_teacher
 from microbleeds.train.settings import Start
-from microbleeds.train.store import load_network, save_network
+from microbleeds.train.store import (
+    build,
+    check_same_network,
+    load_network,
+    read_recipe,
+    save_network,
+)
 
 
 def weights(folder, kind):
@@ -103,6 +109,48 @@ def test_fine_tuning_starts_from_given_weights_and_keeps_frozen_layers(
         assert torch.equal(value, after[key]) == key.startswith(start.frozen), key
     with pytest.raises(UserError, match="no layer 'down9'"):
         train_detector(rows, tmp_path, recipe, work, Start(folder, ("down9",)))
+
+
+def test_a_refused_training_leaves_the_recipe_of_the_kept_network(rows, recipe, work, tmp_path):
+    train_detector(rows, tmp_path, recipe, work)
+    before = (tmp_path / "recipe.json").read_text()
+    faster = replace(recipe, detector=replace(recipe.detector, learning_rate=0.5))
+    with pytest.raises(UserError, match="belongs to"):
+        train_detector(rows, tmp_path, faster, work)
+    assert (tmp_path / "recipe.json").read_text() == before
+    student = tmp_path / "student"
+    train_student(rows, student, recipe, work, tmp_path, None)
+    with pytest.raises(UserError, match="belongs to"):
+        train_student(rows, student, replace(recipe, alpha=0.1), work, tmp_path, None)
+    assert read_recipe(student).alpha == recipe.alpha
+
+
+def test_networks_of_another_size_are_refused_before_any_work(rows, recipe, work, tmp_path):
+    folders = {}
+    for name, change in {
+        "same": {"student_widths": (2, 4)},
+        "wider": {"widths": (8, 8)},
+        "coarse": {"coarse_detector": True},
+        "patch": {"patch_shape": (16, 16, 4)},
+    }.items():
+        folders[name] = tmp_path / name
+        save_network(
+            build("detector", replace(recipe.network, **change)), "detector", folders[name]
+        )
+    for name, sentence in (
+        ("wider", r"widths \(8, 8\).*\(4, 8\)"),
+        ("coarse", "coarse_detector True"),
+    ):
+        with pytest.raises(UserError, match=f"The detector in .* has {sentence}.*--size"):
+            train_teacher(rows, tmp_path / "out", recipe, work, folders[name])
+        with pytest.raises(UserError, match="The detector in"):
+            train_student(rows, tmp_path / "out", recipe, work, folders[name], None)
+    for name in ("wider", "patch"):
+        with pytest.raises(UserError, match="The teacher in"):
+            train_student(rows, tmp_path / "out", recipe, work, folders["same"], folders[name])
+    assert not (tmp_path / "out").exists()
+    for kind, name in (("detector", "patch"), ("teacher", "coarse"), ("teacher", "same")):
+        check_same_network(kind, folders[name], recipe.network)
 
 
 def test_each_detector_loss_can_be_chosen(rows, recipe, work, tmp_path, monkeypatch):

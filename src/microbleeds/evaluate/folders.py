@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from microbleeds.errors import UserError
 from microbleeds.evaluate.lesions import Lesions, from_centres
 from microbleeds.evaluate.matching import Finding, Findings, Policy, match
@@ -43,15 +45,16 @@ def evaluate_folders(
 
     predictions: a folder of outputs of `detect`, of masks, or one such file. truth: a folder of
     label images, one image, or a table (CSV, TSV) with the columns subject and x, y, z (scanner
-    mm) or i, j, k (voxels of the scan, from 0). Files belong together by name, see `pair_names`.
-    policy, distance_mm, smallest_mm3: see `match`.
-    Raises UserError when a file is missing, cannot be read, or has no counterpart.
+    mm) or i, j, k (voxels of the scan, from 0), see `read_centres`. Files belong together by name,
+    see `pair_names`. policy, distance_mm, smallest_mm3: see `match`.
+    Raises UserError when a file is missing, cannot be read, or has no counterpart, and when
+    `smallest_mm3` needs volumes that a table does not have.
     """
     for path in (predictions, truth):
         if not path.exists():
             raise UserError(f"{path} does not exist; give a folder or a file.")
     files = find_lesion_files(predictions)
-    true_names, true_lesions = _truth_reader(truth)
+    true_names, true_lesions = _truth_reader(truth, smallest_mm3)
     table: list[Finding] = []
     pairs = pair_names(files, true_names)
     for name, true_name in pairs.items():
@@ -120,23 +123,31 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
     )
 
 
-def _truth_reader(path: Path) -> tuple[list[str], Callable[[str, Lesions], Lesions]]:
+def _truth_reader(
+    path: Path, smallest_mm3: float
+) -> tuple[list[str], Callable[[str, Lesions], Lesions]]:
     """The names in the truth, and what reads the lesions of one of them."""
     if path.suffix.lower() not in (".csv", ".tsv"):
         files = find_lesion_files(path)
         return list(files), lambda name, _: read_true_labels(files[name])
     table = read_centres(path)
+    if smallest_mm3 > 0 and any(np.isnan(true.volumes_mm3).any() for true in table.values()):
+        raise UserError(
+            f"{path} does not give the volume of every microbleed, which --smallest "
+            f"{smallest_mm3:g} needs; fill in the column volume_mm3 or leave --smallest out."
+        )
 
     def lesions(name: str, predicted: Lesions) -> Lesions:
-        in_mm, centres = table[name]
-        if in_mm:
-            return from_centres(centres)
+        true, centres = table[name], table[name].centres
+        if true.in_mm:
+            return from_centres(centres, volumes_mm3=true.volumes_mm3)
         if predicted.affine is None:
             raise UserError(
                 f"{path} gives voxels of {name!r}, but its detections have no image; "
                 "give x, y, z in scanner mm or the label image beside the table."
             )
-        return from_centres(centres @ predicted.affine[:3, :3].T + predicted.affine[:3, 3])
+        in_mm = centres @ predicted.affine[:3, :3].T + predicted.affine[:3, 3]
+        return from_centres(in_mm, volumes_mm3=true.volumes_mm3)
 
     return list(table), lesions
 

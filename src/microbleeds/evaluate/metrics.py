@@ -103,12 +103,15 @@ def figures_of(counts: Counts) -> dict[str, float]:
 
 
 def summarise(findings: Findings, seed: int = 0, resamples: int = 1000) -> Summary:
-    """Figures with percentile intervals from `resamples` draws of scans with replacement."""
+    """Figures with percentile intervals from `resamples` draws of scans with replacement.
+
+    A single scan has no intervals: all draws of it are alike, which says nothing.
+    """
     counts = count(findings)
     scans = len(findings.subjects)
     draws = np.random.default_rng(seed).integers(scans, size=(resamples, scans))
     values = figures_of(counts)
-    resampled = [figures_of(counts.of(draw)) for draw in draws]
+    resampled = [figures_of(counts.of(draw)) for draw in draws if scans > 1]
     return Summary(
         scans=scans,
         lesions=int(counts.lesions.sum()),

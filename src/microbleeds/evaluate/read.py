@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
@@ -12,10 +14,23 @@ from numpy.typing import NDArray
 from microbleeds.errors import UserError
 from microbleeds.evaluate.lesions import Lesions, from_centres, from_labels
 from microbleeds.report.bids import BRAIN, DSEG, MASK, nifti_stem
-from microbleeds.report.files import number, read_table
+from microbleeds.report.files import MISSING, number, optional_number, read_table
 from microbleeds.report.table import read_candidates
 
+_VOLUME = "volume_mm3"
 _SUFFIXES = (DSEG, MASK, "_label", "_CMB", "")  # the first that occurs in a folder is taken
+
+
+@dataclass(frozen=True)
+class Centres:
+    """Microbleeds of a subject in a table: their centres (N, 3) and volumes (N,).
+
+    in_mm: of the scanner, else voxels of the scan. volumes_mm3: NaN where they are not known.
+    """
+
+    in_mm: bool
+    centres: NDArray[np.float64]
+    volumes_mm3: NDArray[np.float64]
 
 
 def find_lesion_files(path: Path) -> dict[str, Path]:
@@ -78,22 +93,42 @@ def read_detections(path: Path) -> Lesions:
     return Lesions(centres, confidence, lookup[values], affine)
 
 
-def read_centres(path: Path) -> dict[str, tuple[bool, NDArray[np.float64]]]:
-    """Per subject, whether centres are scanner mm (`x y z`) or voxels (`i j k`), and centres.
+def read_centres(path: Path) -> dict[str, Centres]:
+    """The microbleeds of a table, by subject.
 
-    The table has the columns subject and x, y, z or i, j, k; `n/a` in them says that the subject
-    has no microbleed. Raises UserError when columns are missing.
+    The table has the columns subject and x, y, z (scanner mm) or i, j, k (voxels); `n/a` in them
+    says that the subject has no microbleed. Where it has `volume_mm3`, microbleeds of volume 0
+    are left out: the simulation lists those that cannot be seen as well.
+    Raises UserError when columns are missing or a subject has rows of several contrasts.
     """
     rows = read_table(path, ("subject",))
     in_mm = bool(rows) and all(column in rows[0] for column in "xyz")
     columns = "xyz" if in_mm else "ijk"
     read_table(path, ("subject", *columns))
-    centres: dict[str, list[list[float]]] = {}
+    _check_one_contrast(rows, path)
+    found: dict[str, list[list[float]]] = {}
     for row in rows:
-        found = centres.setdefault(row["subject"], [])
-        if any(row[column] != "n/a" for column in columns):
-            found.append([number(row, column, path) for column in columns])
-    return {subject: (in_mm, np.array(found).reshape(-1, 3)) for subject, found in centres.items()}
+        of_subject = found.setdefault(row["subject"], [])
+        if any(row[column] != MISSING for column in columns):
+            centre = [number(row, column, path) for column in columns]
+            volume = optional_number(row, _VOLUME, path) if _VOLUME in row else None
+            if volume != 0:
+                of_subject.append([*centre, math.nan if volume is None else volume])
+    tables = {subject: np.array(seen).reshape(-1, 4) for subject, seen in found.items()}
+    return {name: Centres(in_mm, table[:, :3], table[:, 3]) for name, table in tables.items()}
+
+
+def _check_one_contrast(rows: Iterable[Mapping[str, str]], path: Path) -> None:
+    """Raise UserError when microbleeds of a subject are listed once for each of its contrasts."""
+    seen: dict[str, str] = {}
+    for row in rows:
+        contrast = row.get("contrast", MISSING)
+        other = seen.setdefault(row["subject"], contrast)
+        if other != contrast:
+            raise UserError(
+                f"{path} has rows of {row['subject']!r} in the contrasts {other} and {contrast}; "
+                "keep only those of the contrast that was detected in."
+            )
 
 
 def _named(files: Iterable[Path], suffix: str) -> dict[str, Path]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from microbleeds.errors import UserError
 from microbleeds.files import make_folder, whole_file
-from microbleeds.report.files import write_text
+from microbleeds.report.files import MISSING, write_text
 from microbleeds.scan import write_nifti
 from microbleeds.settings import Contrast
 from microbleeds.simulate import HeadSettings, SimulatedHead
@@ -114,6 +114,8 @@ def write_tables(out: Path) -> None:
             stem = f"{subject}_{SUFFIX[contrast]}"
             rows.append((f"{stem}.nii.gz", f"{stem}_label.nii.gz", contrast,
                          f"{subject}_desc-brain_mask.nii.gz", subject))  # fmt: skip
+            if not record["microbleeds"]:  # so that `evaluate` knows the head
+                truth.append((subject, contrast, *[MISSING] * 4, 0.0, *[MISSING] * 2))
             for bleed in record["microbleeds"]:
                 x, y, z = (round(v, 3) for v in bleed["xyz_mm"])
                 truth.append((subject, contrast, bleed["index"], x, y, z,

@@ -11,7 +11,6 @@ from typing import Any, cast, get_args
 import numpy as np
 
 from microbleeds import __version__
-from microbleeds.errors import UserError
 from microbleeds.evaluate.calibration import calibrate, fit_calibration
 from microbleeds.evaluate.froc import Froc, froc, threshold_at, tpr_at
 from microbleeds.evaluate.lesions import from_centres
@@ -26,7 +25,14 @@ from microbleeds.train.data import Row
 from microbleeds.train.detection import detect_rows
 from microbleeds.train.inference import RATES
 from microbleeds.train.settings import Recipe
-from microbleeds.train.store import KINDS, Kind, Network, load_network, read_recipe
+from microbleeds.train.store import (
+    KINDS,
+    Kind,
+    Network,
+    check_same_network,
+    load_network,
+    read_recipe,
+)
 
 #: False positives a scan, on the images for calibration, that each operating point allows.
 FALSE_POSITIVES: dict[OperatingPoint, float] = {"sensitive": 4.0, "balanced": 2.0, "precise": 0.5}
@@ -70,12 +76,7 @@ def assemble_model(
     networks: dict[str, Network] = {
         kind: load_network(kind, path) for kind in KINDS if (path := folders[kind])
     }
-    widths = networks["detector"].config.widths
-    if widths != recipe.network.widths:
-        raise UserError(
-            f"The detector in {detector} has widths {widths}, but the student in {student} was "
-            f"trained for one of {recipe.network.widths}; give the detector it was trained with."
-        )
+    check_same_network("detector", detector, recipe.network)
     return write_model(out, networks, recipe, rows, about or About())
 
 

@@ -19,6 +19,7 @@ from microbleeds.models.initialise import initialise
 from microbleeds.models.networks import Detector
 from microbleeds.simulate.contrast import Shape
 from microbleeds.train.heads import BrainRow, Source, draw, load_source
+from microbleeds.train.identity import identity_of_brain
 from microbleeds.train.loop import Batch, Fit, TrainSettings, fit
 from microbleeds.train.losses import segmentation_loss
 
@@ -58,7 +59,8 @@ def train_brain(
     start: a brain model folder to go on from, instead of fresh weights. The figure of validation
     is the mean Dice on fixed draws from `held_out`. `out` becomes a model folder (card.json,
     brain.onnx, brain.safetensors) with the checkpoint beside it.
-    Raises UserError when a row's files or the weights to start from cannot be used.
+    Raises UserError when a row's files or the weights to start from cannot be used, and when `out`
+    holds a training with other rows, settings or weights to start from.
     """
     sources = [load_source(row) for row in learn]
     trials = _trials([load_source(row) for row in held_out])
@@ -70,8 +72,9 @@ def train_brain(
         return float(np.mean([dice(predict(network, image), mask) for image, mask in trials]))
 
     network = brain_network(settings.seed)
-    if start is not None:
-        load_weights(network, start / "brain.safetensors")
+    weights = start and start / "brain.safetensors"
+    if weights is not None:
+        load_weights(network, weights)
     done = fit(
         network,
         lambda rng: draw_batch(sources, settings.batch, rng),
@@ -80,6 +83,7 @@ def train_brain(
         out,
         validate,
         time_limit_s,
+        identity_of_brain(learn, held_out, settings, weights),
     )
     write_model_folder(out, _card(learn, held_out, settings, done), {"brain": network})
     return done

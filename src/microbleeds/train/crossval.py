@@ -15,6 +15,7 @@ from microbleeds.settings import OperatingPoint
 from microbleeds.train.complete import train_all
 from microbleeds.train.data import Row, folds
 from microbleeds.train.detection import detect_rows
+from microbleeds.train.identity import identity_of_fold
 from microbleeds.train.settings import Recipe, Work
 
 DONE = "done.json"
@@ -36,7 +37,7 @@ def cross_validate(
     `detect` under `predictions` (several contrasts: each in a folder of its own). The same call
     skips finished folds and resumes a broken one.
     Returns False when the time limit came first. Raises UserError as `train_all` and `detect` do,
-    and when folds there are of another table, seed or count.
+    and when finished folds there are of another table, recipe, operating point, seed or count.
     """
     paths = _plan(rows, out / "predictions")
     parts = folds(rows, count, recipe.split_seed)
@@ -45,10 +46,10 @@ def cross_validate(
         for fold, (_, held_out) in enumerate(parts, start=1)
         for row in held_out
     ]
-    subjects = [sorted({row.subject for row in held_out}) for _, held_out in parts]
+    identities = [identity_of_fold(*part, recipe, point) for part in parts]
     done = [out / f"fold-{fold}" / DONE for fold in range(1, len(parts) + 1)]
-    for file, expected in zip(done, subjects, strict=True):
-        _check_same(file, expected)
+    for file, identity in zip(done, identities, strict=True):
+        _check_same(file, identity)
     write_table(out / "folds.tsv", table, ("fold", "subject", "image"))
     for fold, (others, held_out) in enumerate(parts, start=1):
         folder, finished = done[fold - 1].parent, done[fold - 1]
@@ -58,16 +59,17 @@ def cross_validate(
         if train_all(others, folder, recipe, work) is None:
             return False
         predict(held_out, folder / "model", paths, point)
-        write_json(finished, {"subjects": subjects[fold - 1]})
+        write_json(finished, {"identity": identities[fold - 1]})
     return True
 
 
-def _check_same(done: Path, subjects: list[str]) -> None:
-    """Raise UserError when a finished fold was of other subjects."""
-    if done.exists() and json.loads(done.read_text(encoding="utf-8"))["subjects"] != subjects:
+def _check_same(done: Path, identity: str) -> None:
+    """Raise UserError when a finished fold was another one."""
+    if done.exists() and json.loads(done.read_text(encoding="utf-8")).get("identity") != identity:
         raise UserError(
-            f"{done.parent} was made for other subjects, with another seed, number of folds or "
-            "table; give those again, or another output folder."
+            f"{done.parent} was made from another table, labels or masks, or with another size, "
+            "seed, number of steps or folds, or operating point; give those again, or another "
+            "output folder."
         )
 
 
@@ -89,4 +91,4 @@ def predict(
     models = load_models(model)
     for row, scan, found in detect_rows(rows, models, models.card.settings(point)):
         paths[row.image].mask.parent.mkdir(parents=True, exist_ok=True)
-        write_results(scan, row.image, found, models, paths[row.image])
+        write_results(scan, row.image, found, models, paths[row.image], row.mask)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,12 +34,22 @@ def read_table(path: Path) -> tuple[Row, ...]:
     """Rows of a CSV with the columns image, label and, if need be, contrast, mask, subject.
 
     Relative paths start at the table. An empty contrast is found out from the image, an empty
-    subject is the image's own name. Raises UserError on a missing table, column or file.
+    subject from its name. Raises UserError on a missing table, column or file.
     """
     lines = read_cells(path, REQUIRED)
     if not lines:
         raise UserError(f"The table {path} has no rows; add a line for every training image.")
     return tuple(_row(line, number, path) for number, line in enumerate(lines, start=2))
+
+
+def subject_of(file: Path) -> str:
+    """Whom a file is of when the table does not say: `sub-<label>` as BIDS has it, else its name.
+
+    All contrasts and sessions of a person are one subject that way.
+    """
+    name = file.name.split(".")[0]
+    found = re.match(r"(sub-[^_]+)_", name)
+    return found[1] if found else name
 
 
 def in_turn(rows: Sequence[Row]) -> tuple[Row, ...]:
@@ -109,5 +120,5 @@ def _row(line: dict[str, str], number: int, table: Path) -> Row:
         label=files["label"],
         contrast=cast(Contrast, contrast),
         mask=files.get("mask"),
-        subject=cells.get("subject") or files["image"].name.split(".")[0],
+        subject=cells.get("subject") or subject_of(files["image"]),
     )

@@ -17,6 +17,7 @@ from microbleeds.prepare.grid import to_grid
 from microbleeds.scan import read_mask, read_scan
 from microbleeds.simulate.contrast import Shape, random_head
 from microbleeds.simulate.heads import Head, read_head
+from microbleeds.train.data import subject_of
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,8 @@ def _row(line: dict[str, str | None], number: int, table: Path) -> BrainRow:
             "column anatomy, or the columns image and mask."
         )
     first = paths["anatomy"] or paths["image"]
-    name = first.name.split(".")[0] if first else ""
-    return BrainRow((line.get("subject") or "").strip() or name, **paths)
+    subject = (line.get("subject") or "").strip() or (subject_of(first) if first else "")
+    return BrainRow(subject, **paths)
 
 
 def _window(

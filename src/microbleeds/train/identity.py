@@ -7,9 +7,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from microbleeds.files import sha256
+from microbleeds.settings import OperatingPoint
 from microbleeds.train.data import Row
+from microbleeds.train.heads import BrainRow
+from microbleeds.train.loop import TrainSettings
 from microbleeds.train.settings import Recipe, Start
 from microbleeds.train.store import KINDS, Kind
 
@@ -23,9 +27,57 @@ def identity_of(
 ) -> str:
     """Digest of a training; networks: files that it learns from, such as its teacher's."""
     facts = {k: v for k, v in asdict(recipe).items() if k not in (*KINDS, *_NO_MATTER)}
-    own = {k: v for k, v in asdict(getattr(recipe, kind)).items() if k not in _MAY_CHANGE}
-    images = [(row.image.name, row.label.name, row.contrast, row.subject) for row in rows]
-    others = [path and sha256(path) for path in networks]
+    own = _lasting(getattr(recipe, kind))
+    others = [_content(path) for path in networks]
     before = start and [sha256(start.folder / f"{kind}.safetensors"), *start.frozen]
-    text = json.dumps([kind, images, facts, own, others, before], default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return _digest(kind, _images(rows), facts, own, others, before)
+
+
+def identity_of_brain(
+    learn: Sequence[BrainRow],
+    held_out: Sequence[BrainRow],
+    settings: TrainSettings,
+    weights: Path | None,
+) -> str:
+    """Digest of a training of the brain mask; weights: file that it goes on from."""
+    return _digest(*map(_heads, (learn, held_out)), _lasting(settings), _content(weights))
+
+
+def identity_of_fold(
+    others: Sequence[Row], held_out: Sequence[Row], recipe: Recipe, point: OperatingPoint
+) -> str:
+    """Digest of a fold of cross-validation, which is not continued, so that its steps count."""
+    return _digest(*map(_images, (others, held_out)), asdict(recipe), point)
+
+
+def _images(rows: Sequence[Row]) -> list[tuple[str | None, ...]]:
+    """Images by name, as they are large and folders may be moved; labels and masks by content."""
+    return [
+        (row.image.name, sha256(row.label), row.contrast, _content(row.mask), row.subject)
+        for row in rows
+    ]
+
+
+def _heads(rows: Sequence[BrainRow]) -> list[tuple[str | None, ...]]:
+    """The same of the rows of the brain mask, whose label maps count by content."""
+    return [
+        (
+            row.subject,
+            _content(row.anatomy),
+            row.image.name if row.image else None,
+            _content(row.mask),
+        )
+        for row in rows
+    ]
+
+
+def _content(path: Path | None) -> str | None:
+    return sha256(path) if path else None
+
+
+def _lasting(settings: TrainSettings) -> dict[str, Any]:
+    return {k: v for k, v in asdict(settings).items() if k not in _MAY_CHANGE}
+
+
+def _digest(*facts: Any) -> str:
+    return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()

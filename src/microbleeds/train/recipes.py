@@ -37,6 +37,7 @@ from microbleeds.train.store import (
     Kind,
     Network,
     build,
+    check_same_network,
     load_network,
     save_network,
     transfer,
@@ -75,7 +76,6 @@ def train_detector(
     network = cast(Detector, _network("detector", recipe, recipe.detector, start))
     if start is None and recipe.detector_loss == "lesion":
         expect_rarely(network)
-    write_json(out / RECIPE, recipe)
     size = recipe.detector.batch
     limit = work.seconds_left
     identity = identity_of(
@@ -91,6 +91,7 @@ def train_detector(
         limit,
         identity,
     )
+    write_json(out / RECIPE, recipe)  # only now, as `fit` refuses a folder of another recipe
     save_network(network, "detector", out)
     return done
 
@@ -108,6 +109,7 @@ def train_teacher(
     detector: folder of the trained detector, which also finds the candidates to learn from.
     Writes and raises as `train_detector`.
     """
+    check_same_network("detector", detector, recipe.network)
 
     def loss(network: nn.Module, batch: Batch) -> Tensor:
         voxels, classes = network(batch["channels"])
@@ -137,8 +139,10 @@ def train_student(
     hard are shown more often.
     Writes and raises as `train_detector`.
     """
+    check_same_network("detector", detector, recipe.network)
     guide = None
     if teacher is not None and recipe.alpha > 0:
+        check_same_network("teacher", teacher, recipe.network)
         guide = cast(Teacher, load_network("teacher", teacher))
 
     def loss(network: nn.Module, batch: Batch) -> Tensor:
@@ -237,7 +241,6 @@ def _on_patches(
     settings = recipe.teacher if kind == "teacher" else recipe.student
     size = settings.batch
     limit = work.seconds_left
-    write_json(out / RECIPE, recipe)
     done = fit(
         network,
         lambda rng: sampler.batch(size, rng),
@@ -248,6 +251,7 @@ def _on_patches(
         limit,
         identity,
     )
+    write_json(out / RECIPE, recipe)
     save_network(network, kind, out)
     return done
 

@@ -27,6 +27,11 @@ _CLASSES: dict[Kind, type[Network]] = {
     "teacher": Teacher,
     "student": Student,
 }
+# What the two that others learn from consist of; the rest of a configuration is not theirs.
+_PARTS: dict[Kind, tuple[str, ...]] = {
+    "detector": ("in_channels", "widths", "pools", "coarse_detector"),
+    "teacher": ("in_channels", "widths", "pools", "patch_shape"),
+}
 
 
 def build(kind: Kind, config: NetworkConfig) -> Network:
@@ -56,6 +61,23 @@ def read_config(folder: Path) -> NetworkConfig:
             "a finished training or a model folder."
         ) from error
     return config
+
+
+def check_same_network(
+    kind: Literal["detector", "teacher"], folder: Path, wanted: NetworkConfig
+) -> None:
+    """Raise UserError when the folder's network is not the one of `wanted`.
+
+    Only what a network of that kind consists of is compared.
+    """
+    found = read_config(folder)
+    for part in _PARTS[kind]:
+        has, needed = getattr(found, part), getattr(wanted, part)
+        if has != needed:
+            raise UserError(
+                f"The {kind} in {folder} has {part} {has}, but the other networks need {needed}; "
+                f"give a {kind} trained with the same --size and version of microbleeds."
+            )
 
 
 def read_recipe(folder: Path) -> Recipe:
