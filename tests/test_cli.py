@@ -130,6 +130,27 @@ def test_a_bad_scan_gets_one_sentence_and_nothing_is_written(kind, scan, tmp_pat
     assert not out.exists() or not list(out.iterdir())
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("detect", "PATH", "-o", "OUT"), ("report", "PATH"), ("cohort", "PATH", "-o", "OUT"),
+     ("compare", "PATH", "PATH", "-o", "OUT")],
+)  # fmt: skip
+def test_a_path_that_the_system_refuses_gets_one_sentence(words, tmp_path, capsys):
+    places = {"PATH": tmp_path / ("x" * 300), "OUT": tmp_path / "out"}  # too long: root may do all
+    assert run(*(places.get(word, word) for word in words)) == 2
+    assert one_sentence(capsys.readouterr().err)
+
+
+def test_a_scan_that_the_system_refuses_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
+    def refuse(source, *_):
+        raise PermissionError(13, "Permission denied", str(source))
+
+    monkeypatch.setattr("microbleeds.run.detect_file", refuse)
+    assert run("detect", "a.nii", "b.nii", "-o", tmp_path) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert all(f"{name}: {name} cannot be used (Permission" in said for name in ("a.nii", "b.nii"))
+
+
 def test_negative_magnitude_is_refused(scan, tmp_path, capsys):
     image = nib.load(scan)
     voxels = np.asarray(image.dataobj, np.float32)

@@ -350,7 +350,7 @@ def info() -> None:
 
 
 def main() -> None:
-    """Entry point: user errors end with one sentence on standard error and exit code 2.
+    """Entry point: errors of the user or the system end with one sentence and exit code 2.
 
     Ctrl-C has one too; Typer makes exit code 130 of it, and says nothing.
     """
@@ -358,6 +358,11 @@ def main() -> None:
         app()
     except UserError as error:
         print(f"microbleeds: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        from microbleeds.run import system_sentence
+
+        print(f"microbleeds: {system_sentence(error)}", file=sys.stderr)
         sys.exit(2)
     except SystemExit as end:
         if end.code == _INTERRUPTED:

@@ -102,9 +102,19 @@ def detect_files(
             outcome = Outcome(source, scan, found, paths)
         except UserError as error:
             outcome = Outcome(source, None, None, paths, str(error))
+        except OSError as error:
+            outcome = Outcome(source, None, None, paths, system_sentence(error))
         on_scan(outcome)
         outcomes.append(outcome)
     return outcomes
+
+
+def system_sentence(error: OSError) -> str:
+    """What the user is told of the system's errors, such as a folder that may not be entered."""
+    return (
+        f"{error.filename or 'A file'} cannot be used ({error.strerror or error}); see that you "
+        "may read and write there, or give another place."
+    )
 
 
 def load_tools(model: str, point: OperatingPoint, threads: int, memory_gb: float) -> Tools:

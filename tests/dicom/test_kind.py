@@ -1,3 +1,4 @@
+import pytest
 from pydicom.dataset import Dataset
 
 from microbleeds.dicom.kind import image_kind, is_weighted, words
@@ -26,3 +27,19 @@ def test_one_or_several_scanning_sequences():
     assert is_weighted(header(ScanningSequence="GR"), 20.0)
     assert is_weighted(header(ScanningSequence=["GR", "RM"]), 20.0)
     assert not is_weighted(header(ScanningSequence=["GR", "EP"]), 20.0)
+
+
+@pytest.mark.parametrize(
+    ("vr", "value", "kind"),
+    [
+        ("SS", 0, "magnitude"),
+        ("SS", 2, "real"),
+        ("SS", None, "phase"),
+        ("SS", [0, 1], "phase"),
+        ("UN", b"\x01\x00", "phase"),
+    ],
+)
+def test_the_private_number_of_ge_counts_where_it_is_one(vr, value, kind):
+    dataset = header(SeriesDescription="SWAN phase")
+    dataset.add_new((0x0043, 0x102F), vr, value)
+    assert image_kind(dataset) == kind

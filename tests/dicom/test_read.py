@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import pytest
 from pydicom.encaps import encapsulate
 from pydicom.uid import HTJ2KLossless, generate_uid
 
-from microbleeds.dicom.read import folder_name, read_folder
+from microbleeds.dicom.read import read_folder
 from microbleeds.errors import UserError
 from microbleeds.scan import read_scan
 
@@ -182,27 +182,9 @@ def test_a_converter_that_disagrees_with_the_headers(make, tmp_path, monkeypatch
     refused(make().write(tmp_path / "scan"), "0.2 mm elsewhere")
 
 
-@pytest.mark.parametrize(
-    ("name", "patient", "hidden"),
-    [
-        ("scan12", "Doe^Jane", False),
-        ("JANE_DOE_swi", "Doe^Jane", True),
-        ("sub-01", "sub-01", False),
-        ("sub-Doe", "Doe^Jane", True),
-        ("DoeJane2024", "Doe^Jane", True),
-        ("p1", "", False),
-    ],
-)
-def test_the_patients_name_is_in_no_output_name(make, tmp_path, name, patient, hidden):
-    series = replace(make(), extra={"PatientName": patient})
-    found = folder_name(series.write(tmp_path / name))
-    assert found.startswith("study-") if hidden else found == name
-    assert "doe" not in found.lower() and "jane" not in found.lower()
+def test_a_temporary_folder_that_is_full_is_one_sentence(make, tmp_path, monkeypatch):
+    def full(source, target):
+        raise OSError(errno.ENOSPC, "No space left on device", str(source))
 
-
-def test_the_patients_name_is_looked_for_behind_a_dicomdir(make, tmp_path):
-    folder = replace(make(), extra={"PatientName": "Doe^Jane"}).write(tmp_path / "DOE_JANE")
-    nameless = pydicom.dcmread(next(folder.iterdir()))
-    nameless.PatientName = ""
-    nameless.save_as(folder / "AAA_DICOMDIR")  # comes first, as a DICOMDIR does
-    assert folder_name(folder).startswith("study-")
+    monkeypatch.setattr(shutil, "copyfile", full)
+    refused(make().write(tmp_path / "scan"), "Series 7", "No space left on device", "TMPDIR")

@@ -94,6 +94,32 @@ def test_segments_lie_on_the_frames_they_refer_to(written, how):
             assert image.ReferencedFrameNumber == place + 1
 
 
+@pytest.mark.parametrize("how", ["write", "write_enhanced"])
+def test_a_lone_microbleed_has_both_objects_too(written, how):
+    series, source, paths = written(how, spots=SPOTS[:1])
+    segmentation = hd.seg.segread(paths.seg)
+    (group,) = hd.sr.srread(paths.sr).content.get_volumetric_roi_measurement_groups()
+    reference = group.referenced_segment
+    assert segmentation.number_of_segments == 1
+    assert reference.referenced_sop_instance_uid == segmentation.SOPInstanceUID
+    volume = segmentation.get_volume(segment_numbers=[1])
+    lps = volume.map_indices_to_reference(np.argwhere(volume.array[..., 0]))
+    assert lps == pytest.approx(series.lps(*SPOTS[0])[None], abs=0.1)
+    (image,) = reference.source_images_for_segmentation
+    frame = source.frames[SPOTS[0][2]]
+    assert image.referenced_sop_instance_uid == pydicom.dcmread(frame.path).SOPInstanceUID
+    assert image.referenced_frame_numbers == ([frame.number] if how == "write_enhanced" else None)
+
+
+def test_each_segment_has_the_images_that_it_lies_on(written):
+    _, source, paths = written()
+    groups = hd.sr.srread(paths.sr).content.get_volumetric_roi_measurement_groups()
+    for group, (_, _, place) in zip(groups, SPOTS, strict=True):
+        (image,) = group.referenced_segment.source_images_for_segmentation
+        frame = source.frames[place]
+        assert image.referenced_sop_instance_uid == pydicom.dcmread(frame.path).SOPInstanceUID
+
+
 def test_what_the_segmentation_says_of_itself(written, models):
     _, _, paths = written()
     segments = pydicom.dcmread(paths.seg).SegmentSequence
@@ -180,7 +206,7 @@ def test_without_a_frame_of_reference_there_is_nothing_to_refer_to(written):
     shutil.which("dciodvfy") is None, reason="dciodvfy (Debian: dicom3tools) is not installed"
 )
 @pytest.mark.parametrize("how", ["write", "write_enhanced"])
-@pytest.mark.parametrize("spots", [SPOTS, ()])
+@pytest.mark.parametrize("spots", [SPOTS, SPOTS[:1], ()])
 def test_dciodvfy_finds_no_error(written, how, spots):
     _, _, paths = written(how, spots=spots)
     for path in (paths.seg, paths.sr):
@@ -210,6 +236,38 @@ def test_what_anonymisation_leaves_in_a_header_is_left_empty(written, odd):
     segmentation, report = pydicom.dcmread(paths.seg), pydicom.dcmread(paths.sr)
     for name in odd:
         assert not segmentation.get(name) and not report.get(name)
+
+
+JAPANESE = "Yamada^Tarou=山田^太郎=やまだ^たろう"
+
+
+@pytest.mark.parametrize(
+    ("character_set", "name"),
+    [
+        (["", "ISO 2022 IR 87"], JAPANESE),
+        (["", "ISO 2022 IR 149"], "Hong^Gildong=洪^吉洞=홍^길동"),
+        ("ISO_IR 100", "Müller^Eva"),
+        ("ISO_IR 192", JAPANESE),
+        ("", "Doe^Jane"),
+        ("ISO_IR 6", "Doe^Jane"),
+        ("ISO 2022 IR 6", "Doe^Jane"),
+    ],
+)
+def test_a_name_comes_through_in_every_character_set(written, character_set, name):
+    said = {"SpecificCharacterSet": character_set, "PatientName": name}
+    _, _, paths = written(extra=said)
+    for path in (paths.seg, paths.sr):
+        dataset = pydicom.dcmread(path)
+        assert dataset.get_item("PatientName").value.decode("utf-8").rstrip() == name
+        assert dataset.SpecificCharacterSet == "ISO_IR 192" and dataset.PatientName == name
+
+
+def test_an_element_that_cannot_be_read_is_not_taken_over(written):
+    def edit(path):
+        path.write_bytes(path.read_bytes().replace(b"777.25", b"777,25"))
+
+    _, _, paths = written(edit=edit, extra={"NumberOfAverages": 777.25})
+    assert paths.seg.exists() and paths.sr.exists()
 
 
 def test_a_header_that_highdicom_refuses_is_one_sentence(written, monkeypatch):

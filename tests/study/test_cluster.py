@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from microbleeds.errors import UserError
@@ -30,3 +33,57 @@ def test_no_scheduler_gets_one_sentence(address, monkeypatch):
         connect(Resources(scheduler=address)),
     ):
         pass
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """A cluster file, and commands of SLURM that do what they are told."""
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+    def make(**commands: str) -> Path:
+        for name, text in commands.items():
+            (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+            (tmp_path / name).chmod(0o755)
+        file = tmp_path / "slurm.toml"
+        file.write_text(
+            'system = "SLURM"\nmaximum = 1\n[options]\ncores = 1\nmemory = "1GB"\n'
+            'interface = "lo"\n'
+        )
+        return file
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("sbatch", "said"),
+    [
+        ("echo 'sbatch: error: invalid partition' >&2; exit 1", "sbatch: error: invalid partition"),
+        ("echo 'try again on Monday'", "try again on Monday"),
+    ],
+)
+def test_a_batch_system_that_refuses_the_job_is_heard(slurm, sbatch, said):
+    file = slurm(sbatch=sbatch)
+    with (
+        pytest.raises(UserError, match=rf"SLURM did not take the first job \(.*{said}.*slurm.toml"),
+        connect(Resources(file=file)),
+    ):
+        pass
+
+
+def test_without_a_batch_system_there_is_one_sentence(slurm, tmp_path, monkeypatch):
+    file = slurm()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="sbatch"), connect(Resources(file=file)):
+        pass
+
+
+def test_a_batch_system_that_takes_the_job_works_and_is_told_to_stop(slurm, tmp_path):
+    job, log, stopped = tmp_path / "job", tmp_path / "log", tmp_path / "stopped"
+    file = slurm(
+        sbatch=f'cp "$1" {job}; sh {job} >{log} 2>&1 & echo "job 77"',
+        scancel=f'echo "$1" >{stopped}',  # the worker ends by itself with its scheduler
+    )
+    with connect(Resources(file=file)) as connection:
+        assert connection.cores() == 1
+        assert connection.client.submit(pow, 2, 5).result(timeout=100) == 32
+    assert stopped.read_text() == "77\n"

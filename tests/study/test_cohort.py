@@ -90,6 +90,15 @@ def test_no_cohort_is_a_cohort(client, plan):
     assert not told
 
 
+def test_scans_wait_for_workers_that_have_not_joined_yet(client, plan):
+    told = []
+    run_jobs(
+        Connection(client, lambda: 0), jobs(5), plan, told.append,
+        lambda job, plan: JobOutcome(job.source, "done"),
+    )  # fmt: skip
+    assert len(told) == 5
+
+
 def test_a_scan_that_kills_its_workers_is_a_failure_that_the_next_run_tries_again(plan):
     def deadly(job, plan):
         if job.stem == "1":

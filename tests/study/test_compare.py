@@ -21,6 +21,9 @@ from microbleeds.scan import Scan, write_nifti
 from microbleeds.simulate.deform import rotation
 from microbleeds.steps import Candidate
 from microbleeds.study.check import check_visits
+from microbleeds.study.compare import follow
+from microbleeds.study.longitudinal import Rules
+from microbleeds.study.registration import Registration
 from microbleeds.study.visit import Visit, disagreement
 
 from ..conftest import run
@@ -111,6 +114,7 @@ def test_the_page_is_whole_and_loads_nothing(out):
     assert text.count('src="data:image/png;base64,') == 4
     assert not re.search(r"(src|href)=\"(?!data:|#)", text)
     assert "not a medical device" in text and "mild" in text
+    assert "beyond 2 mm only if each image shows what was found in the other" in text
     record = json.loads((out / "visits.json").read_text())
     source = Path(record["baseline"]["source"])  # folders may be called after the patient
     assert str(source.parent) not in text and record["baseline"]["scan"] in text
@@ -204,6 +208,30 @@ def test_a_scan_is_detected_and_compared_with_results(simulated, models, tmp_pat
     assert record["registration"]["detail_correlation"] > 0.9
     assert (tmp_path / "out" / "baseline" / "sub-01_cmb.json").exists()
     assert not (tmp_path / "out" / "follow-up").exists()
+
+
+def test_just_beyond_the_other_field_of_view_nothing_is_new_or_gone(head):
+    """Of a microbleed 1.7 mm outside the last slice less than half is in view."""
+    place = (2.0, -5.0, 15.2)
+    row = Candidate(1, place, 30.0, 3.9, 0.2, 12.0, 0.6, 0.9, 0.9)
+    whole = Visit(*head.scan(np.eye(4), (place,)), (row,), Path("x"), {})
+    part = Visit(*head.scan(np.eye(4), (place,), cover=(0, 0.6)), (), Path("x"), {})
+    last = part.scan.affine[2, 3] + 3 * (part.scan.voxels.shape[2] - 0.5)
+    assert place[2] - last == pytest.approx(1.7)
+    registered = Registration(np.eye(4), 1.0, 1.0, 1.0)
+    for pair in ((whole, part), (part, whole)):
+        (change,) = follow(*pair, registered, Rules())
+        assert change.status == "not covered"
+
+
+def test_results_of_another_series_are_not_used(visits, models, tmp_path, capsys):
+    record = json.loads(next(visits[0].glob("*_cmb.json")).read_text())
+    settings = models.card.settings()
+    assert disagreement({**record, "series": "7"}, models, settings, "7") == ""
+    assert "series 8" in disagreement({**record, "series": "7"}, models, settings, "8")
+    assert "series 8" in disagreement(record, models, settings, "8")
+    said = refuse((*visits, "--baseline-series", "8"), tmp_path, capsys)
+    assert "is for DICOM folders" in said  # the scan was to be detected anew, and is a file
 
 
 def test_results_of_other_networks_or_preparation_are_not_used(visits, models):

@@ -83,6 +83,8 @@ def test_beside_an_old_one_that_was_not_reported_again_it_is_new():
     changes = compare_visits(findings(old, traces=[0.9]), findings(beside, traces=[0.3]))
     assert [change.status for change in changes] == ["new", "persisting"]
     assert changes[0].follow_up is beside and changes[1].baseline is old
+    both = compare_visits(findings(old, traces=[0.9]), findings(beside, traces=[0.9]))
+    assert [change.status for change in both] == ["persisting"]
     nearer = candidate(1, (1.9, 0, 0))
     (change,) = compare_visits(findings(old), findings(nearer))
     assert change.status == "persisting"

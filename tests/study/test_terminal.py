@@ -1,4 +1,4 @@
-"""What a cohort shows: nothing but the end where nobody looks, one line a scan as JSON."""
+"""What a cohort shows: failures and the end where nobody looks, one line a scan as JSON."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ OUTCOMES = (
 def run(monkeypatch, tmp_path):
     """The run without any scan; returns how many failed, whether tables, what Dask was told."""
 
-    def run(**options):
+    def run(cores=1, **options):
         tables, told = [], []
 
         def detect_cohort(dataset, out, selection, settings, resources, on_start, on_scan):
             told.append(resources)
             link = "http://127.0.0.1:8787/status"
-            on_start(SimpleNamespace(client=SimpleNamespace(dashboard_link=link)))
+            client = SimpleNamespace(dashboard_link=link)
+            on_start(SimpleNamespace(client=client, cores=lambda: cores))
             for outcome in OUTCOMES:
                 on_scan(outcome)
 
@@ -53,6 +54,12 @@ def test_without_a_terminal_there_is_one_line(run, capsys):
     said = capsys.readouterr()
     assert said.out.startswith("1 done, 1 unchanged, 1 failed; results in")
     assert said.out.count("\n") == 1 and "failures" in said.err
+    assert "c.nii is empty." in said.err  # the only place where a scan has an older result
+
+
+def test_that_there_is_no_worker_yet_is_said(run, capsys):
+    run(cores=0)
+    assert "No worker has joined" in capsys.readouterr().err
 
 
 def test_json_is_a_line_a_scan_and_a_summary(run, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any, Literal
 
 Kind = Literal["magnitude", "phase", "real", "imaginary", "projection"]
@@ -44,7 +45,7 @@ def image_kind(dataset: Any, frame_type: Any = None) -> Kind:
     for value in types[2:]:
         if value in _PARTS:
             return _PARTS[value]
-    if _GE_IMAGE_TYPE in dataset:
+    with suppress(KeyError, TypeError, ValueError):  # not there, empty, several or in unknown form
         return _GE_KINDS.get(int(dataset[_GE_IMAGE_TYPE].value), "magnitude")
     return "phase" if {"phase", "pha"} & spoken else "magnitude"
 

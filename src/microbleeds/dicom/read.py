@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import nibabel as nib
 import numpy as np
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 
 from microbleeds.console import extra
 from microbleeds.dicom.choose import choose
+from microbleeds.dicom.name import folder_name
 from microbleeds.dicom.series import Frame, Volume, read_volumes
 from microbleeds.dicom.stack import UNEVEN_MM, stacked
 from microbleeds.errors import UserError
@@ -71,39 +70,6 @@ def read_folder(
     return replace(scan, name=folder_name(folder), notes=notes), source
 
 
-def folder_name(folder: Path) -> str:
-    """What outputs of a folder are called: its name, unless that holds the patient's.
-
-    Then it is `study-` and eight digits made from the study's UID. Words of fewer than three
-    letters and the `sub` of BIDS are not taken for names. Raises UserError when a file cannot be
-    read.
-    """
-    name = folder.resolve().name
-    for header in _headers(folder):
-        words = set(re.findall(r"[^\W\d_]{3,}", str(header.get("PatientName", "")).lower()))
-        if any(word in name.lower() for word in words - {"sub"}):
-            study = str(header.get("StudyInstanceUID", ""))
-            return f"study-{hashlib.sha256(study.encode()).hexdigest()[:8]}"
-        if words:
-            break
-    return name
-
-
-def _headers(folder: Path) -> Iterator[Any]:
-    """Patient and study of every DICOM file; a DICOMDIR is one too, but says neither."""
-    with extra("dicom"):
-        import pydicom
-        from pydicom.misc import is_dicom
-    try:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and is_dicom(path):
-                yield pydicom.dcmread(path, specific_tags=["PatientName", "StudyInstanceUID"])
-    except OSError as error:
-        raise UserError(
-            f"{folder} cannot be read ({error.strerror}); give a folder that you may read."
-        ) from error
-
-
 def _check_kind(volume: Volume) -> None:
     if volume.kind != "magnitude":
         raise UserError(
@@ -120,9 +86,15 @@ def _convert(volume: Volume, folder: Path) -> Path:
     """The NIfTI file that dcm2niix makes of a volume's files, copied so that it sees no others."""
     with extra("dicom"):
         import dcm2niix
-    (folder / "in").mkdir()
-    for number, path in enumerate(dict.fromkeys(frame.path for frame in volume.frames)):
-        shutil.copyfile(path, folder / "in" / f"{number:05d}.dcm")
+    try:
+        (folder / "in").mkdir()
+        for number, path in enumerate(dict.fromkeys(frame.path for frame in volume.frames)):
+            shutil.copyfile(path, folder / "in" / f"{number:05d}.dcm")
+    except OSError as error:
+        raise UserError(
+            f"Series {volume.title} could not be copied to {folder.parent} ({error.strerror}); "
+            "make room there, or name another folder with TMPDIR."
+        ) from error
     options = ["-b", "y", "-ba", "y", "-z", "n", "-m", "y", "-x", "n", "-f", "scan"]
     done = subprocess.run(
         [dcm2niix.bin, *options, "-o", str(folder), str(folder / "in")],

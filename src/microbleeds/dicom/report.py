@@ -114,7 +114,7 @@ def _group(finding: Finding, segmentation: Any, algorithm: Any) -> Any:
     microbleed = finding.microbleed
     return hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.sr.TrackingIdentifier(finding.tracking_uid, finding.tracking_id),
-        referenced_segment=hd.sr.ReferencedSegment.from_segmentation(segmentation, finding.number),
+        referenced_segment=_segment(segmentation, finding.number),
         finding_type=codes.FINDING,
         finding_sites=[hd.sr.FindingSite(codes.SITE)],
         algorithm_id=algorithm,
@@ -123,5 +123,32 @@ def _group(finding: Finding, segmentation: Any, algorithm: Any) -> Any:
             hd.sr.Measurement(
                 codes.CERTAINTY, round(100 * microbleed.probability, 2), codes.PERCENT
             ),
+        ],
+    )
+
+
+def _segment(segmentation: Any, number: int) -> Any:
+    """A segment, with the images that it lies on.
+
+    Not by `from_segmentation`, which fails for a lone one: its number is in the shared groups.
+    """
+    alone = len(segmentation.SegmentSequence) == 1
+    images = [
+        image
+        for groups in segmentation.PerFrameFunctionalGroupsSequence
+        if alone or groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber == number
+        for image in groups.DerivationImageSequence[0].SourceImageSequence
+    ]
+    return hd.sr.ReferencedSegment(
+        segmentation.SOPClassUID,
+        segmentation.SOPInstanceUID,
+        number,
+        source_images=[
+            hd.sr.SourceImageForSegmentation(
+                image.ReferencedSOPClassUID,
+                image.ReferencedSOPInstanceUID,
+                [image.ReferencedFrameNumber] if "ReferencedFrameNumber" in image else None,
+            )
+            for image in images
         ],
     )

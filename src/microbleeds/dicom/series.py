@@ -80,14 +80,14 @@ class Volume:
 def read_volumes(folder: Path) -> tuple[Volume, ...]:
     """All volumes of the MR images in a folder and those below, ordered by series number.
 
-    Files that are no DICOM, and DICOM without images in space, are passed over.
+    Files that are no DICOM or damaged, and DICOM without images in space, are passed over.
     Raises UserError when nothing is left.
     """
     groups: dict[tuple[object, ...], list[Volume]] = defaultdict(list)
     dicom = False
-    for dataset, path in _datasets(folder):
+    for frames in _files(folder):
         dicom = True
-        for volume in _frames(dataset, path):
+        for volume in frames:
             same = groups[volume.series_uid, volume.kind, volume.echo_ms]
             _add(same, volume)
     volumes = [volume for group in groups.values() for volume in group]
@@ -100,16 +100,15 @@ def read_volumes(folder: Path) -> tuple[Volume, ...]:
     return _with_keys(volumes)
 
 
-def _datasets(folder: Path) -> Iterator[tuple[Any, Path]]:
-    """The header of every DICOM file."""
+def _files(folder: Path) -> Iterator[list[Volume]]:
+    """The frames of every DICOM file."""
     with extra("dicom"):
         from pydicom import dcmread
-        from pydicom.errors import InvalidDicomError
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     for path in files:
         try:
-            yield dcmread(path, stop_before_pixels=True), path
-        except (InvalidDicomError, OSError, EOFError, ValueError, KeyError):
+            yield _frames(dcmread(path, stop_before_pixels=True), path)
+        except Exception:  # pydicom raises many kinds for a file that is none or is truncated
             continue
 
 

@@ -47,7 +47,7 @@ def write_dicom(
 
 
 def source_headers(source: DicomSource) -> Sequence[Any]:
-    """The source's headers: one a frame in the stack's order, or the one multi-frame file.
+    """The headers of the source in Unicode: one a frame of the stack, or the multi-frame file's.
 
     Raises UserError for what cannot be referred to.
     """
@@ -61,6 +61,7 @@ def source_headers(source: DicomSource) -> Sequence[Any]:
         )
     images = [dcmread(path, stop_before_pixels=True) for path in files]
     for image in images:
+        _make_unicode(image)
         if not image.get("FrameOfReferenceUID"):
             raise UserError(
                 f"Series {source.volume.title} has no FrameOfReferenceUID, which DICOM results "
@@ -70,6 +71,18 @@ def source_headers(source: DicomSource) -> Sequence[Any]:
             if not _usable(name, image.get(name)):
                 setattr(image, name, "")
     return images
+
+
+def _make_unicode(image: Any) -> None:
+    """Decode all text of a header, since highdicom takes only some character sets over."""
+    for tag in list(image.keys()):
+        try:
+            element = image[tag]  # pydicom decodes what it is asked for
+            for item in element.value if element.VR == "SQ" else ():
+                item.decode()
+        except Exception:  # of many kinds; what cannot be read, mostly private, is not taken over
+            del image[tag]
+    image.SpecificCharacterSet = "ISO_IR 192"
 
 
 def _made(

@@ -52,7 +52,7 @@ def nifti_stem(path: Path) -> str:
 def source_name(source: Path) -> str:
     """What the outputs of a scan are called after: its file, or its DICOM folder."""
     if source.is_dir():
-        from microbleeds.dicom.read import folder_name
+        from microbleeds.dicom.name import folder_name
 
         return folder_name(source)
     return nifti_stem(source)

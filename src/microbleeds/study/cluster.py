@@ -70,6 +70,7 @@ def connect(resources: Resources) -> Iterator[Connection]:
         if resources.file is not None:
             said = read_cluster_file(resources.file)
             cluster: Any = stack.enter_context(batch_cluster(said, resources.dashboard))
+            _submit_first(cluster, said.system, resources.file)
             cluster.adapt(minimum=said.minimum, maximum=said.maximum)
             cores = said.maximum
         else:
@@ -77,6 +78,29 @@ def connect(resources: Resources) -> Iterator[Connection]:
             cluster = stack.enter_context(_local(resources, cores))
         client = stack.enter_context(distributed.Client(cluster))
         yield Connection(client, lambda: cores)
+
+
+def _submit_first(cluster: Any, system: str, file: Path) -> None:
+    """Submit one job at once: where the batch system refuses it, Dask alone would wait for ever.
+
+    Raises UserError with the words of the batch system.
+    """
+    from distributed import Status
+
+    async def submitted() -> None:
+        await cluster
+
+    cluster.worker_spec.update(cluster.new_worker_spec())
+    try:
+        cluster.sync(submitted)
+    except (OSError, RuntimeError, ValueError) as error:
+        for job in cluster.workers.values():
+            job.status = Status.failed  # closing the cluster asserts that none is unfinished
+        said = " ".join(str(error).rpartition("stderr:\n")[2].split() or str(error).split())
+        raise UserError(
+            f"{system} did not take the first job ({said}); correct {file}, of which --job-script "
+            "shows the job, or run where jobs can be submitted."
+        ) from error
 
 
 def _local(resources: Resources, workers: int) -> Any:

@@ -98,7 +98,8 @@ def run_jobs(
     finished = as_completed()
 
     def top_up() -> None:
-        for job in islice(jobs, max(0, _AHEAD * connection.cores() - len(waiting))):
+        ahead = _AHEAD * max(1, connection.cores())  # one at least waits for the first worker
+        for job in islice(jobs, max(0, ahead - len(waiting))):
             future = connection.client.submit(work, job, plan, key=(name, next(numbers)))
             waiting[future.key] = job
             finished.add(future)

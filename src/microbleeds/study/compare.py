@@ -137,6 +137,8 @@ def findings(visit: Visit, other: Visit, matrix: NDArray[Any], rules: Rules) -> 
     traces = np.zeros(len(places))
     traces[asked] = shares(seen, here)
     inside = covered(other.scan, other.brain, there, rules.outside_mm)
+    # at the edge a place may be covered and yet not be in view itself, only what is beside it
+    inside[asked] &= np.isfinite(darkness(other.scan, other.brain, there[asked], sizes, ours))
     return Findings(visit.table, there, inside, traces)
 
 
@@ -157,7 +159,7 @@ def _visit(
     record, mask, notes = find_record(source), None, []
     if record is not None:
         content = read_record(record)
-        why = disagreement(content, models, settings)
+        why = disagreement(content, models, settings, series)
         if not why:
             return read_visit(record, settings), []
         notes = [f"{record.name} was not used, since {why}; the scan was detected anew"]

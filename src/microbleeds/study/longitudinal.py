@@ -23,7 +23,7 @@ class Rules:
     """When two findings are one, and when one that is missing was there all the same.
 
     match_mm: farthest apart after registration. same_mm: farther apart than this they are one only
-    if the image of either visit shows what was found at the other. second_look: probability from
+    if the image of each visit shows what was found at the other. second_look: probability from
     which a candidate that was dropped is still a trace of a microbleed. trace: share of the
     darkness here that the same place has at the other visit, from which something is there.
     outside_mm: how far outside the other brain mask a place may lie before it is called not
@@ -42,7 +42,8 @@ class Findings:
     """One visit as the other sees it, all of its candidates in order.
 
     places: (N, 3), registered, mm of the other scan. covered: (N,), whether the other scan and its
-    brain hold them. traces: (N,), darkness of the other scan there, as a share of that here.
+    brain hold them, and show anything there. traces: (N,), darkness of the other scan there, as a
+    share of that here.
     """
 
     table: Sequence[Candidate]

@@ -1,4 +1,4 @@
-"""What `cohort` and `bids-app` show: a bar on a terminal, one JSON line a scan when asked."""
+"""What `cohort` and `bids-app` show: failures, a bar on a terminal, JSON lines when asked."""
 
 from __future__ import annotations
 
@@ -46,6 +46,8 @@ def cohort_with_progress(
         def on_start(connection: Connection) -> None:
             if shown:
                 bar.console.print(f"Dashboard: {connection.client.dashboard_link}")
+            if not connection.cores():
+                show_error("No worker has joined the scheduler yet; the scans wait for one.")
             bar.update(task, description="detecting")
 
         def on_scan(outcome: JobOutcome) -> None:
@@ -54,7 +56,7 @@ def cohort_with_progress(
             bar.update(task, advance=1, failed=counts["failed"], rate=f"{rate:.1f}")
             if as_json:
                 print(json.dumps({**asdict(outcome), "source": str(outcome.source)}), flush=True)
-            elif shown and outcome.status == "failed":
+            elif outcome.status == "failed":  # of a scan with an older result no file says why
                 bar.console.print(outcome.problem, highlight=False, markup=False, style="red")
 
         resources = replace(resources, dashboard=shown)

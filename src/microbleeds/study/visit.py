@@ -55,10 +55,13 @@ def find_record(source: Path) -> Path | None:
     return records[0] if records else None
 
 
-def disagreement(record: Mapping[str, Any], models: Models, settings: Settings) -> str:
+def disagreement(
+    record: Mapping[str, Any], models: Models, settings: Settings, series: str | None = None
+) -> str:
     """Why results cannot be used, in words; empty when they can.
 
-    The threshold of step 2 and the rules of step 3 may differ: they are applied anew.
+    The threshold of step 2 and the rules of step 3 may differ: they are applied anew. series: of
+    a DICOM folder, where one is asked for.
     """
     brain = record["brain_mask"]
     own_mask = isinstance(brain, str)
@@ -66,6 +69,8 @@ def disagreement(record: Mapping[str, Any], models: Models, settings: Settings) 
         own_mask or brain.get("files") == read_card(WEIGHTS / BRAIN_MODEL).files
     ):
         return "it was made with other networks"
+    if series is not None and series != record["series"]:
+        return f"it does not say that it is of series {series}"
     wanted, had = (_of_networks(made) for made in (asdict(settings), record["settings"]))
     return "" if wanted == had else "it was made with other settings"
 
