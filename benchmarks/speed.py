@@ -18,6 +18,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -86,6 +87,9 @@ def ours(
 ) -> None:
     """One scan through `detect` in this process; prints its figures as JSON."""
     clock = Clock()
+    # Loaded where they are first needed; here before, as those of the released code are.
+    for library in ("openvino", "SimpleITK", "scipy.spatial", "skimage.segmentation"):
+        import_module(library)
     import microbleeds.prepare.prepare as preparation
     from microbleeds.models.engine import Engine
     from microbleeds.run import detect_files

@@ -5,7 +5,11 @@ import numpy as np
 import pytest
 import torch
 
+from microbleeds.models.config import NetworkConfig
 from microbleeds.models.engine import Engine, predict_volume
+from microbleeds.models.export import export_onnx
+from microbleeds.models.initialise import initialise
+from microbleeds.models.networks import Detector
 
 
 class Counting(Engine):
@@ -73,6 +77,22 @@ def test_whole_volume_equals_torch(engine, small_networks):
     got = predict_volume(engine, channels)
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, expected.numpy(), atol=1e-4)
+
+
+def test_a_coarse_detector_in_pieces_equals_torch_in_one(tmp_path):
+    config = NetworkConfig(3, (4, 6, 8), ((2, 2, 1), (2, 2, 2)), (16, 16, 4), coarse_detector=True)
+    network = Detector(config).eval()
+    initialise(network, 0)
+    export_onnx(network, tmp_path / "detector.onnx")
+    engine = Counting(tmp_path / "detector.onnx", 1, config=config)
+    channels = np.random.default_rng(4).random((3, 62, 57, 21), np.float32)
+    padded = torch.from_numpy(np.pad(channels, ((0, 0), (0, 2), (0, 3), (0, 1))))
+    with torch.inference_mode():
+        expected = network(padded[None]).softmax(1)[0, 1, :62, :57, :21].numpy()
+    np.testing.assert_allclose(predict_volume(engine, channels), expected, atol=1e-4)
+    pieces = predict_volume(engine, channels, max_voxels=40_000)
+    assert engine.calls > 3
+    np.testing.assert_allclose(pieces, expected, atol=1e-4)
 
 
 def resident_mb() -> float:

@@ -63,7 +63,7 @@ class Recipe:
 
 
 _SLIM_TRAINING = TrainSettings(
-    steps=6600, batch=6, learning_rate=2e-3, epsilon=1e-8, validate_every=1000, average=0.999
+    steps=6600, batch=8, learning_rate=2e-3, epsilon=1e-8, validate_every=1000, average=0.999
 )
 _SLIM_PATCHES = replace(_SLIM_TRAINING, steps=8000, batch=32, learning_rate=1.5e-3, average=0.999)
 
@@ -71,8 +71,12 @@ _SLIM_PATCHES = replace(_SLIM_TRAINING, steps=8000, batch=32, learning_rate=1.5e
 #: published epsilon of 1e-4 is too large for a loss in which every bleed counts the same.
 SLIM_RECIPE = Recipe(
     network=NetworkConfig(
-        widths=(8, 16, 32, 32), patch_shape=(32, 32, 8), student_widths=(16, 32, 64, 64)
+        widths=(8, 16, 32, 32),
+        patch_shape=(32, 32, 8),
+        student_widths=(16, 32, 64, 64),
+        coarse_detector=True,
     ),
+    prepare=PrepareSettings(max_in_plane_mm=0.8),
     detector_patch=(64, 64, 12),
     patch_spacing_mm=(0.5, 0.5, 2.0),
     detector=_SLIM_TRAINING,
