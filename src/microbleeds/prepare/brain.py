@@ -31,6 +31,7 @@ _SKULL = 2  # voxels by which what the skull parts from the brain is opened
 _SMALLEST_CM3 = 200.0  # of a whole brain
 _LARGEST_CM3 = 2400.0  # no skull holds more: noise that looked like brain everywhere
 _LEAST_CORRELATION = 0.3  # of neighbouring voxels; heads have 0.8 and more
+_ENOUGH_VOXELS = 500_000  # to tell the two apart
 _SMALLEST_SHARE = 0.1  # of a scan that holds only a slab of the head
 
 
@@ -143,11 +144,12 @@ def _signal_box(voxels: NDArray[np.float32]) -> tuple[slice, slice, slice] | Non
 
 def _is_noise(voxels: NDArray[np.float32]) -> bool:
     """Whether neighbours along every axis have nothing to do with each other, unlike in anatomy."""
+    step = max(1, int(np.sqrt(voxels.size / _ENOUGH_VOXELS)))
     for axis, size in enumerate(voxels.shape):
         if size < 3:
             continue
-        first, second = voxels.take(range(size - 1), axis), voxels.take(range(1, size), axis)
-        if _correlation(first, second) >= _LEAST_CORRELATION:
+        lines = np.moveaxis(voxels, axis, 0)[:, ::step, ::step]
+        if _correlation(lines[:-1], lines[1:]) >= _LEAST_CORRELATION:
             return False
     return True
 
