@@ -134,7 +134,7 @@ def _resample(
     """Values of an array at `step @ index` for every index of the new shape.
 
     Works between voxel indices, so sheared affines are as good as any; SimpleITK's axes are
-    NumPy's in reverse. Where all of them are voxels these are copied, in a tenth of the time.
+    NumPy's in reverse. Where all of them are voxels these are copied, which is quicker.
     """
     if (whole := _whole_steps(step, shape)) is not None:
         return _copied(array, whole, shape)
