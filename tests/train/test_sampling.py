@@ -3,11 +3,11 @@ import pytest
 import torch
 
 from microbleeds.errors import UserError
-from microbleeds.prepare.grid import Grid
+from microbleeds.prepare.grid import Grid, cut
 from microbleeds.train.augment import AugmentSettings
 from microbleeds.train.cases import UNRATED, Case
 from microbleeds.train.losses import UNCERTAIN
-from microbleeds.train.sampling import DetectorSampler, brain_voxel, cut
+from microbleeds.train.sampling import DetectorSampler, brain_voxel
 
 STILL = AugmentSettings(False, False, (1, 1), (0, 0), (1, 1), (0, 0), (0, 0))
 SHAPE = (20, 18, 10)

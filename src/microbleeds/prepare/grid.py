@@ -105,6 +105,19 @@ def to_grid(
     return _resample(array, step, grid.shape, order)
 
 
+def cut(array: NDArray[Any], corner: NDArray[np.int_], shape: tuple[int, int, int]) -> NDArray[Any]:
+    """The box of `shape` at voxel `corner` of (C, X, Y, Z), copied; 0 outside the array."""
+    result = np.zeros((array.shape[0], *shape), array.dtype)
+    source, target = [slice(None)], [slice(None)]
+    for start, size, length in zip(corner, shape, array.shape[1:], strict=True):
+        low, high = np.clip([start, start + size], 0, length)
+        source.append(slice(low, high))
+        target.append(slice(low - start, high - start))
+    if all(s.stop > s.start for s in source[1:]):
+        result[tuple(target)] = array[tuple(source)]
+    return result
+
+
 def labels_to_scan(labels: NDArray[np.int32], grid: Grid, scan: Scan) -> NDArray[np.int32]:
     """Labels on the scan's own grid, nearest neighbour; no label value is ever lost.
 
@@ -163,21 +176,14 @@ def _copied(
     array: NDArray[Any], whole: NDArray[np.int_], shape: tuple[int, int, int]
 ) -> NDArray[Any]:
     """Voxels at `whole @ index` for every index of the new shape, 0 outside the array."""
-    result = np.zeros(shape, array.dtype)
     axes = np.abs(whole[:3, :3]).argmax(axis=0)
-    view = array.transpose(axes)
-    source, target = [], []
+    view, corner = array.transpose(axes), whole[axes, 3]
     for new, axis in enumerate(axes):
-        first = int(whole[axis, 3])
         if whole[axis, new] < 0:
             view = np.flip(view, new)
-            first = view.shape[new] - 1 - first
-        low = max(0, -first)
-        high = max(low, min(shape[new], view.shape[new] - first))
-        source.append(slice(low + first, high + first))
-        target.append(slice(low, high))
-    result[tuple(target)] = view[tuple(source)]
-    return result
+            corner[new] = view.shape[new] - 1 - corner[new]
+    copied: NDArray[Any] = cut(view[None], corner, shape)[0]
+    return copied
 
 
 def _nearest_free(

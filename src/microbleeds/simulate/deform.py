@@ -79,6 +79,14 @@ def rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
     return turn
 
 
+def refined(array: NDArray[np.float32], shape: tuple[int, ...], step: int) -> NDArray[np.float32]:
+    """Values at every `step`-th index of `shape`, linear at all of them."""
+    for axis, size in enumerate(shape):
+        place = np.arange(size, dtype=np.float32) / step
+        array = stretch(array, place.astype(np.float32), axis)
+    return array
+
+
 def stretch(
     array: NDArray[np.float32], positions: NDArray[np.float32], axis: int
 ) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from microbleeds.simulate import anatomy as an
 from microbleeds.simulate import lesions, scanner, signal, susceptibility, vasculature
-from microbleeds.simulate.deform import rotation, stretch
+from microbleeds.simulate.deform import refined, rotation, stretch
 from microbleeds.simulate.pose import Pose
 from microbleeds.simulate.scanner import Protocol
 from microbleeds.simulate.vessels import Tubes, draw
@@ -173,11 +173,7 @@ def _grain(shape: tuple[int, ...], width: float, rng: np.random.Generator) -> ND
 def _patches(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
     """`_grain` of about 4 mm, between -1 and 1."""
     coarse = tuple(n // PATCH_MM + 2 for n in shape)
-    patches = np.clip(_grain(coarse, 1.0, rng), -1, 1)
-    for axis, size in enumerate(shape):
-        place = np.arange(size, dtype=np.float32) / PATCH_MM
-        patches = stretch(patches, place.astype(np.float32), axis)
-    return patches
+    return refined(np.clip(_grain(coarse, 1.0, rng), -1, 1), shape, PATCH_MM)
 
 
 def _outer_field(
@@ -198,7 +194,4 @@ def _outer_field(
     weights = np.linalg.lstsq(terms(brain), field[tuple(brain.T)].astype(float), rcond=None)[0]
     everywhere = np.indices(field.shape).reshape(3, -1).T
     field = field - (terms(everywhere) @ weights).reshape(field.shape).astype(np.float32)
-    for axis in range(3):
-        place = np.arange(labels.shape[axis], dtype=np.float32) / 2
-        field = stretch(field, place.astype(np.float32), axis)
-    return ndimage.gaussian_filter(field, 1.0)  # type: ignore[no-any-return]
+    return ndimage.gaussian_filter(refined(field, labels.shape, 2), 1.0)  # type: ignore[no-any-return]

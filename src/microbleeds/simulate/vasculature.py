@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from microbleeds.simulate import anatomy as an
-from microbleeds.simulate.deform import stretch
+from microbleeds.simulate.deform import refined
 from microbleeds.simulate.vessels import Tubes, join, value_at, walk
 
 # Median radius in mm of arteries in the outer sulci and in the midst of the head, and the spread
@@ -184,10 +184,7 @@ def _wide_blur(mask: NDArray[np.bool_], sigma_mm: float) -> NDArray[np.float32]:
     blurred: NDArray[np.float32] = ndimage.gaussian_filter(
         mask[::4, ::4, ::4].astype(np.float32), sigma_mm / 4
     )
-    for axis, size in enumerate(mask.shape):
-        place = np.arange(size, dtype=np.float32) / 4
-        blurred = stretch(blurred, place.astype(np.float32), axis)
-    return blurred
+    return refined(blurred, mask.shape, 4)
 
 
 def _gradient_at(image: NDArray[np.float32], points: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -18,14 +18,14 @@ from microbleeds.files import whole_file
 from microbleeds.models.config import Triple
 from microbleeds.models.engine import Engine
 from microbleeds.models.networks import Student
-from microbleeds.prepare.grid import Grid
+from microbleeds.prepare.grid import Grid, cut
 from microbleeds.steps import Candidates
 from microbleeds.steps.discriminate import extract_patches
 from microbleeds.train.augment import AugmentSettings, augment, turn
 from microbleeds.train.cases import UNRATED, Case
 from microbleeds.train.inference import Found, case_candidates, found, patch_probabilities
 from microbleeds.train.loop import Batch
-from microbleeds.train.sampling import brain_voxel, cut
+from microbleeds.train.sampling import brain_voxel
 from microbleeds.train.settings import Recipe
 
 PLACES_FORMAT = 2  # of the kept files; raise it when `sort_places` changes what it returns

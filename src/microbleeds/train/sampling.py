@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from microbleeds.errors import UserError
 from microbleeds.models.config import Triple
+from microbleeds.prepare.grid import cut
 from microbleeds.train.augment import AugmentSettings, augment
 from microbleeds.train.cases import UNRATED, Case
 from microbleeds.train.loop import Batch
@@ -91,16 +91,3 @@ def brain_voxel(brain: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[n
         inside = drawn[brain[tuple(drawn.T)]]
         if len(inside):
             return np.asarray(inside[0], np.float64)
-
-
-def cut(array: NDArray[Any], corner: NDArray[np.int_], shape: Triple) -> NDArray[Any]:
-    """The box of `shape` at voxel `corner` of (C, X, Y, Z), copied; 0 outside the array."""
-    result = np.zeros((array.shape[0], *shape), array.dtype)
-    source, target = [slice(None)], [slice(None)]
-    for start, size, length in zip(corner, shape, array.shape[1:], strict=True):
-        low, high = np.clip([start, start + size], 0, length)
-        source.append(slice(low, high))
-        target.append(slice(low - start, high - start))
-    if all(s.stop > s.start for s in source[1:]):
-        result[tuple(target)] = array[tuple(source)]
-    return result
