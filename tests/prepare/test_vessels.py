@@ -39,7 +39,9 @@ def test_tubes_score_high_and_discs_low(spacing, radius):
 def test_ridge_against_scikit_image():
     image = np.random.default_rng(0).uniform(-0.5, 0.5, (40, 40)).astype(np.float32)
     sigma = 2.0
-    score_, cosine, sine = _ridge(image, np.array([sigma, sigma]))
+    where, line, cosine, sine = _ridge(image, np.ones(image.shape, bool), np.array([sigma, sigma]))
+    score_ = np.zeros_like(image)
+    score_.ravel()[where] = line
     hessian = hessian_matrix(
         image, sigma, order="rc", use_gaussian_derivatives=True, mode="reflect"
     )

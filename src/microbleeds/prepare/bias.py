@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from microbleeds.threads import allowed_threads
 
-FIT_MM = 8.0  # the field is smooth: it is fitted on a coarse copy
+FIT_MM = 12.0  # the field is smooth: it is fitted on a coarse copy
 ITERATIONS = (10, 10, 8)  # at 1, 2 and 4 spline spans across the brain
 LOWEST = 0.05  # of the brain's median; darker voxels (voids, stripped zeros) do not count
 
@@ -21,7 +21,7 @@ def correct_bias(
     """A magnitude image divided by its bias field.
 
     N4 (Tustison et al., IEEE Trans Med Imaging 29:1310, 2010) of SimpleITK, fitted inside the
-    brain at about 8 mm. Nothing is done to a single slice or a brain without signal to fit.
+    brain at about 12 mm. Nothing is done to a single slice or a brain without signal to fit.
 
     voxels, brain: (X, Y, Z). spacing: (3,) in mm. threads: 0 takes as many as the process may use.
     """

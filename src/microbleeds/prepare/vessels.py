@@ -58,40 +58,43 @@ def _coherent_ridges(
     """The highest score over scales of one slice (X, Y), times the ridges' coherence."""
     score, turn_x, turn_y = (np.zeros(image.shape, np.float32) for _ in range(3))
     for sigma in sigmas:
-        line, cosine, sine = _ridge(image, sigma)
-        better = line > score
-        for best, new in ((score, line), (turn_x, cosine), (turn_y, sine)):
-            np.copyto(best, new, where=better)
-    score[~inside] = 0
+        where, line, cosine, sine = _ridge(image, inside, sigma)
+        better = line > score.ravel()[where]
+        where, line = where[better], line[better]
+        score.ravel()[where] = line
+        turn_x.ravel()[where] = line * cosine[better]
+        turn_y.ravel()[where] = line * sine[better]
 
     def around(values: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(ndimage.gaussian_filter(values, sigma_around, truncate=COHERENCE_REACH))
 
-    aligned = np.hypot(around(score * turn_x), around(score * turn_y))
+    aligned = np.sqrt(around(turn_x) ** 2 + around(turn_y) ** 2)
     return np.asarray(score * aligned / np.maximum(around(score), np.float32(1e-6)))
 
 
 def _ridge(
-    image: NDArray[np.float32], sigma: NDArray[np.float64]
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Frangi's measure of a slice at one scale in pixels; cosine and sine of twice its angle."""
+    image: NDArray[np.float32], inside: NDArray[np.bool_], sigma: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Frangi's measure of a slice at one scale in pixels, where it is not 0, four arrays (N,).
+
+    Flat indices of the pixels `inside` on a bright ridge, their score, and cosine and sine of twice
+    the ridge's angle.
+    """
 
     def derivative(x: int, y: int) -> NDArray[np.float32]:
         smooth = ndimage.gaussian_filter(image, sigma, order=(x, y), truncate=RIDGE_REACH)
         return np.asarray(smooth * np.float32(sigma[0] ** x * sigma[1] ** y))
 
-    xx, yy, xy = derivative(2, 0), derivative(0, 2), derivative(1, 1)
+    xx, yy = derivative(2, 0), derivative(0, 2)
+    # Of mean -+ spread the lower eigenvalue is negative and the larger in size where the mean is.
+    where = np.flatnonzero(inside & (xx + yy < 0))
+    xx, yy, xy = (part.ravel()[where] for part in (xx, yy, derivative(1, 1)))
     mean, half = (xx + yy) / 2, (xx - yy) / 2
-    spread = np.maximum(np.hypot(half, xy), np.float32(1e-12))
-    across = mean - spread  # the lower eigenvalue; on a bright ridge also the larger in size
-    along = mean + spread
-    size = across**2 + along**2
-    ridge = across < np.minimum(0, -np.abs(along))
-    roundness = np.divide(along, across, out=np.ones_like(across), where=ridge)
-    line = np.exp(roundness**2 * np.float32(-0.5 / BETA**2))
-    visible = 1 - np.exp(size * np.float32(-0.5 / GAMMA**2))
-    score: NDArray[np.float32] = np.where(ridge, line * visible, np.float32(0))
-    return score, np.asarray(half / spread), np.asarray(xy / spread)
+    spread: NDArray[np.float32] = np.maximum(np.sqrt(half**2 + xy**2), np.float32(1e-12))
+    across, along = mean - spread, mean + spread
+    line = np.exp((along / across) ** 2 * np.float32(-0.5 / BETA**2))
+    visible = 1 - np.exp((across**2 + along**2) * np.float32(-0.5 / GAMMA**2))
+    return where, line * visible, half / spread, xy / spread
 
 
 def paint_vessels(
