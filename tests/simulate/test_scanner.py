@@ -38,6 +38,27 @@ def test_zero_filling_and_binning_keep_the_mean() -> None:
         assert noiseless(image, protocol).real.mean() == pytest.approx(image.mean(), rel=1e-3)
 
 
+def test_zero_filled_slices_keep_those_acquired_and_follow_a_wave_in_between() -> None:
+    """Of a wave along the slices Fourier interpolation knows every value."""
+    depth = np.arange(12)
+    image = np.ones((8, 6, 1)) + 0.5 * np.cos(2 * np.pi * 3 * depth / 12 + 0.4)
+    protocol = Protocol(acquired_mm=0.5, pixel_mm=0.5, k_filter=0.0, slice_fill=2)
+    filled = noiseless(image, protocol).real
+    assert filled.shape == (8, 6, 24)
+    assert filled[..., ::2] == pytest.approx(image, abs=1e-4)
+    halves = 1 + 0.5 * np.cos(2 * np.pi * 3 * (depth + 0.5) / 12 + 0.4)
+    assert filled[..., 1::2] == pytest.approx(np.broadcast_to(halves, (8, 6, 12)), abs=1e-4)
+
+
+def test_zero_filled_slices_have_the_asked_noise() -> None:
+    protocol = Protocol(acquired_mm=0.5, pixel_mm=0.5, k_filter=0.0, slice_fill=2)
+    rng = np.random.default_rng(1)
+    empty = acquire(
+        np.zeros((64, 64, 8), np.complex64), encoding((64, 64), 0.5, protocol, rng), 2.0, rng
+    )
+    assert empty.real.std() == pytest.approx(2.0, rel=0.03)
+
+
 def test_noise_has_the_asked_standard_deviation_and_rician_background() -> None:
     protocol = Protocol(acquired_mm=0.5, pixel_mm=0.5, k_filter=0.0)
     rng = np.random.default_rng(1)
@@ -72,6 +93,7 @@ def test_protocols_are_reproducible_and_within_the_clinic() -> None:
     for seed in range(50):
         p = random_protocol(np.random.default_rng(seed))
         assert 0.4 <= p.pixel_mm <= p.acquired_mm <= 1.1 and 0.8 <= p.slice_mm <= 5
+        assert p.slice_fill == 1 or p.slice_mm > 1.2
         p = random_protocol(np.random.default_rng(seed), volume=True)
         assert 0.8 <= p.slice_mm <= 3 and p.gap == 0  # a slab has no gaps
         assert p.te_ms < p.tr_ms

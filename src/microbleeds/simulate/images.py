@@ -94,7 +94,7 @@ def _frame(
     shape: tuple[int, ...],
 ) -> Frame:
     pixel = grid.spacing[:2] * grid.shape[:2] / shape[:2]
-    voxel = np.array([*pixel, protocol.slice_mm])
+    voxel = np.array([*pixel, protocol.slice_mm / protocol.slice_fill])
     # The FFT keeps the first sample in place; a slice is the average of `slab` cells.
     start = grid.origin + np.array([0, 0, grid.spacing[2] * (grid.slab - 1) / 2])
     nearest = np.ix_(

@@ -11,6 +11,7 @@ from scipy import fft, ndimage
 from microbleeds.simulate.signal import GYROMAGNETIC_MHZ_PER_T
 
 READOUT_MS = 5.0  # and what else comes between an echo and the next excitation
+FILLED_MM = 1.2  # slices of 3D scans that are thicker are often zero-filled to half of that
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Protocol:
     flip_deg: float = 20.0
     acquired_mm: float = 0.9  # in-plane resolution of the acquisition
     pixel_mm: float = 0.9  # in-plane spacing of the image: zero-filled when finer
-    slice_mm: float = 3.0  # distance between slices
+    slice_mm: float = 3.0  # distance between slices as acquired
+    slice_fill: int = 1  # images a slice: more where zero-filling adds some in between
     gap: float = 0.0  # share of that distance which is not excited
     snr: float = 40.0  # of brain tissue
     partial_fourier: float = 1.0
@@ -40,10 +42,12 @@ def random_protocol(rng: np.random.Generator, volume: bool = False) -> Protocol:
     """
     field_t = float(rng.choice([1.5, 3.0], p=[0.4, 0.6]))
     slices_2d = rng.random() < 0.65 and not volume
-    acquired = rng.uniform(0.5, 1.1)
+    acquired = rng.uniform(0.45 if slices_2d else 0.5, 1.1)
     te = rng.uniform(18, 32) if slices_2d else rng.uniform(18, 26)
     te *= 1.3 if field_t < 2 else 0.9
     tr = rng.uniform(400, 1500) if slices_2d else rng.uniform(25, 60)
+    slice_mm = rng.uniform(2.5, 5.0) if slices_2d else rng.uniform(0.8, 3.0)
+    filled = not slices_2d and slice_mm > FILLED_MM and rng.random() < 0.4
     return Protocol(
         field_t=field_t,
         te_ms=float(te),
@@ -51,7 +55,8 @@ def random_protocol(rng: np.random.Generator, volume: bool = False) -> Protocol:
         flip_deg=float(rng.uniform(8, 28) if slices_2d else rng.uniform(8, 22)),
         acquired_mm=float(acquired),
         pixel_mm=float(max(0.4, acquired * rng.choice([1.0, rng.uniform(0.5, 1.0)]))),
-        slice_mm=float(rng.uniform(2.5, 5.0) if slices_2d else rng.uniform(0.8, 3.0)),
+        slice_mm=float(slice_mm),
+        slice_fill=2 if filled else 1,
         gap=float(rng.choice([0.0, rng.uniform(0, 0.2)]) if slices_2d else 0.0),
         snr=float(np.exp(rng.uniform(np.log(12), np.log(70)))),
         partial_fourier=float(rng.choice([1.0, rng.uniform(0.7, 1.0)])),
@@ -78,10 +83,12 @@ class Encoding:
     """What happens to every slice in k-space, and the (X, Y) shape of the image.
 
     transfer: factors on the acquired k-space, zero frequency in the middle; 0 where not sampled.
+    slice_fill: images that zero-filling makes of each slice.
     """
 
     transfer: NDArray[np.complex64]
     image_shape: tuple[int, int]
+    slice_fill: int = 1
 
 
 def encoding(
@@ -102,7 +109,7 @@ def encoding(
     if protocol.motion_mm:
         k = [(np.arange(n) - n // 2) / (m * fine_mm) for n, m in zip(kept, fine_shape, strict=True)]
         transfer = transfer * _motion(k[0], k[1], protocol.motion_mm, rng)
-    return Encoding(transfer, (image[0], image[1]))
+    return Encoding(transfer, (image[0], image[1]), protocol.slice_fill)
 
 
 def _tukey(count: int, share: float) -> NDArray[np.float64]:
@@ -131,7 +138,7 @@ def acquire(
     noise: float = 0,
     rng: np.random.Generator | None = None,
 ) -> NDArray[np.complex64]:
-    """Image of slice-averaged signal (Xf, Yf, Z) through the encoding: (X, Y, Z) complex.
+    """Image of slice-averaged signal (Xf, Yf, Z) through the encoding: (X, Y, Z * fill) complex.
 
     noise: standard deviation of the real and of the imaginary part; without `rng` there is none.
     """
@@ -150,12 +157,15 @@ def acquire(
         draw = rng.standard_normal((*spectrum.shape, 2), np.float32) * np.float32(sd)
         # Unsampled lines stay empty, so noise has the correlation that zero-filling gives it.
         spectrum += draw.view(np.complex64)[..., 0] * (np.abs(code.transfer) > 0)[:, :, None]
-    full = np.zeros((*code.image_shape, slices.shape[2]), np.complex64)
-    start = [n // 2 - k // 2 for n, k in zip(code.image_shape, kept, strict=True)]
-    full[start[0] : start[0] + kept[0], start[1] : start[1] + kept[1]] = spectrum
-    image: NDArray[np.complex64] = fft.ifft2(
-        fft.ifftshift(full, axes=(0, 1)), axes=(0, 1), workers=2
-    )
+    kept = spectrum.shape
+    wanted = (*code.image_shape, kept[2] * code.slice_fill)
+    if code.slice_fill > 1:
+        spectrum = fft.fftshift(fft.fft(spectrum, axis=2, workers=2), axes=2) * code.slice_fill
+    full = np.zeros(wanted, np.complex64)
+    start = [n // 2 - k // 2 for n, k in zip(wanted, kept, strict=True)]
+    full[tuple(slice(low, low + k) for low, k in zip(start, kept, strict=True))] = spectrum
+    axes = (0, 1, 2) if code.slice_fill > 1 else (0, 1)
+    image: NDArray[np.complex64] = fft.ifftn(fft.ifftshift(full, axes=axes), axes=axes, workers=2)
     return image
 
 

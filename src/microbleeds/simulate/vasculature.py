@@ -12,7 +12,7 @@ from microbleeds.simulate.vessels import Tubes, join, value_at, walk
 
 # Median radius in mm of arteries in the outer sulci and in the midst of the head, and the spread
 # of its logarithm: cortical branches measure 0.5-1.2 mm across, M2 and A2 2 mm, M1 3 mm.
-ARTERY_RADIUS = (0.25, 0.45)
+ARTERY_RADIUS = (0.3, 0.7)
 ARTERY_SPREAD = 0.4
 IN_FLUID = 0.2  # wetness below which a vessel of the sulci would lie in tissue
 SHORTEST_MM = 8.0  # of veins and arteries: what ends sooner is no vessel but a dot of blood
