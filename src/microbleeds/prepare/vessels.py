@@ -90,11 +90,12 @@ def _ridge(
     where = np.flatnonzero(inside & (xx + yy < 0))
     xx, yy, xy = (part.ravel()[where] for part in (xx, yy, derivative(1, 1)))
     mean, half = (xx + yy) / 2, (xx - yy) / 2
-    spread: NDArray[np.float32] = np.maximum(np.sqrt(half**2 + xy**2), np.float32(1e-12))
+    spread = np.maximum(np.sqrt(half**2 + xy**2), np.float32(1e-12))
     across, along = mean - spread, mean + spread
     line = np.exp((along / across) ** 2 * np.float32(-0.5 / BETA**2))
     visible = 1 - np.exp((across**2 + along**2) * np.float32(-0.5 / GAMMA**2))
-    return where, line * visible, half / spread, xy / spread
+    cosine, sine = np.asarray(half / spread, np.float32), np.asarray(xy / spread, np.float32)
+    return where, line * visible, cosine, sine
 
 
 def paint_vessels(
