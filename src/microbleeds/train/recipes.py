@@ -231,6 +231,7 @@ def _on_patches(
         recipe.network.in_channels,
         recipe.augmentation,
         doubts=doubts,
+        min_slice_mm=recipe.min_patch_slice_mm,
     )
 
     def validate(trained: nn.Module) -> float:
