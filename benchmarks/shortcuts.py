@@ -24,7 +24,7 @@ from microbleeds.models.zoo import load_models
 # Name of the shortcut, module and constant, and the value without it.
 SHORTCUTS = (
     ("mirror images of doubtful candidates only", "steps.discriminate", "HOPELESS", 0.0),
-    ("bias field fitted at 8 mm (else 4 mm)", "prepare.bias", "FIT_MM", 4.0),
+    ("bias field fitted at 12 mm (else 8 mm)", "prepare.bias", "FIT_MM", 8.0),
     ("ridges to 3 standard deviations (else 4)", "prepare.vessels", "RIDGE_REACH", 4.0),
     ("coherence to 2 standard deviations (else 4)", "prepare.vessels", "COHERENCE_REACH", 4.0),
 )
