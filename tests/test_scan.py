@@ -79,6 +79,58 @@ def test_no_orientation_is_accepted_and_known(tmp_path):
     assert not scan.oriented and read_scan(save(tmp_path / "b.nii")).oriented
 
 
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image, nib.Nifti1Pair])
+@pytest.mark.parametrize("codes", [(0, 1), (0, 0)])
+@pytest.mark.parametrize("size", [0, np.nan, np.inf])
+def test_a_size_that_is_none_is_refused_where_sizes_make_the_affine(tmp_path, kind, codes, size):
+    header = kind.header_class()
+    header.set_data_shape(VOXELS.shape)
+    header.set_data_dtype(np.int16)
+    header["sform_code"], header["qform_code"] = codes
+    header["pixdim"][1:4] = 0.5, 0.5, size
+    image = kind(VOXELS, None, header)
+    path = tmp_path / ("a.img" if kind is nib.Nifti1Pair else "a.nii")
+    nib.save(image, path)
+    place = path.with_suffix(".hdr") if kind is nib.Nifti1Pair else path
+    content = bytearray(place.read_bytes())
+    start = header.template_dtype.fields["pixdim"][1]
+    number = "<f8" if kind is nib.Nifti2Image else "<f4"
+    sizes = np.array([1, 0.5, 0.5, size], number).tobytes()
+    content[start : start + len(sizes)] = sizes
+    place.write_bytes(content)
+    with pytest.raises(UserError, match=r"says its voxels are 0.5 x 0.5 x (0|nan|inf) mm"):
+        read_scan(path)
+
+
+def test_sizes_do_not_matter_beside_an_sform(tmp_path):
+    path = save(tmp_path / "a.nii")
+    content = bytearray(path.read_bytes())
+    content[80:84] = bytes(4)  # pixdim[1]
+    path.write_bytes(content)
+    assert_allclose(read_scan(path).spacing, [0.5, 0.5, np.hypot(0.3, 3)], atol=1e-5)
+
+
+def test_forms_that_contradict_each_other_are_noted(tmp_path):
+    image = nib.Nifti1Image(VOXELS, AFFINE)
+    image.set_sform(AFFINE, 1)
+    tilted = AFFINE.copy()
+    tilted[:3, :3] = nib.eulerangles.euler2mat(x=0.4) @ AFFINE[:3, :3]  # as a registration leaves
+    for qform, noted in ((AFFINE @ np.diag([-1, 1, 1, 1]), True), (tilted, False)):
+        image.set_qform(qform, 1)
+        nib.save(image, tmp_path / "a.nii")
+        scan = read_scan(tmp_path / "a.nii")
+        assert_allclose(scan.affine, AFFINE, atol=1e-5)
+        said = "to LAS by its sform, which was taken, and to RAS by its qform"
+        assert (said in scan.notes[0]) == noted
+
+
+def test_a_part_by_its_name_is_taken_where_the_contrast_is_given(tmp_path):
+    path = save(tmp_path / "sub-01_part-phase_T2starw.nii.gz")
+    with pytest.raises(UserError, match="phase"):
+        read_scan(path)
+    assert read_scan(path, "t2star").contrast == "t2star"
+
+
 def test_slight_ringing_is_clipped_with_a_note(tmp_path):
     voxels = VOXELS.astype(np.float32)
     voxels[0, 0, :3] = -4

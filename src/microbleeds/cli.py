@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -354,6 +355,8 @@ def main() -> None:
 
     Ctrl-C has one too; Typer makes exit code 130 of it, and says nothing.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold what it cannot encode
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except UserError as error:

@@ -32,12 +32,14 @@ def show(text: str) -> None:
 
 def show_warning(text: str) -> None:
     """A line below a result that asks for a second look."""
-    console.print(f"  warning: {text}", highlight=False, markup=False, style="yellow")
+    console.print(
+        f"  warning: {text}", highlight=False, markup=False, style="yellow", soft_wrap=True
+    )
 
 
 def show_error(text: str) -> None:
     """A line on standard error."""
-    errors.print(text, highlight=False, markup=False, style="red")
+    errors.print(text, highlight=False, markup=False, style="red", soft_wrap=True)
 
 
 def progress_bar() -> Progress:
@@ -87,6 +89,7 @@ def _show_outcome(outcome: Outcome) -> None:
         f"{escape(outcome.source.name)}: [bold]{count} microbleed{plural}[/bold] of "
         f"{len(found.table)} candidates ({outcome.scan.contrast}, {seconds:.1f} s)",
         highlight=False,
+        soft_wrap=True,
     )
     for note in warnings(outcome.scan, found):
         show_warning(note)
@@ -111,6 +114,11 @@ def report_with_progress(results: Path, scan: Path | None) -> int:
             except UserError as error:
                 failed += 1
                 show_error(str(error))
+            except OSError as error:
+                from microbleeds.run import system_sentence
+
+                failed += 1
+                show_error(system_sentence(error))
     return failed
 
 

@@ -16,7 +16,13 @@ from microbleeds.prepare.brain import brain_mask
 from microbleeds.prepare.prepare import prepare
 from microbleeds.report.bids import check_free, output_stem, source_name
 from microbleeds.report.files import write_json
-from microbleeds.run import ContrastChoice, check_sources
+from microbleeds.run import (
+    ContrastChoice,
+    check_mask,
+    check_sources,
+    check_writable,
+    system_sentence,
+)
 from microbleeds.scan import read_mask, read_scan, write_nifti
 from microbleeds.settings import PrepareSettings
 
@@ -50,6 +56,8 @@ def preprocess_files(
     stems = [output_stem(source_name(source)) for source in sources]
     plans = [{name: out / f"{stem}{end}" for name, end in _FILES.items()} for stem in stems]
     check_free(sources, [tuple(plan.values()) for plan in plans], overwrite)
+    check_mask(mask, [path for plan in plans for path in plan.values()])
+    check_writable(out)
     settings, brain = load_models(model).card.prepare, load_brain()
     make_folder(out)
     failed = 0
@@ -60,6 +68,9 @@ def preprocess_files(
         except UserError as error:
             failed += 1
             on_scan(source, None, str(error))
+        except OSError as error:
+            failed += 1
+            on_scan(source, None, system_sentence(error))
     return failed
 
 
@@ -82,5 +93,5 @@ def _preprocess(
             array = getattr(prepared, name)
             dtype = np.uint8 if name == "brain" else None
             write_nifti(paths[name], array, prepared.grid.affine, dtype)
-    record = {"source": source, "contrast": scan.contrast, "settings": asdict(settings)}
+    record = {"source": source.absolute(), "contrast": scan.contrast, "settings": asdict(settings)}
     write_json(paths[_RECORD], record)

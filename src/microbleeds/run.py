@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Literal
 
 from microbleeds.console import extra
@@ -83,12 +84,15 @@ def detect_files(
     bids: whether `out` is to be a BIDS derivative dataset, with folders and sidecars.
     regions: whether to name the region of each candidate.
     report: whether to write the HTML page.
-    Raises UserError for what concerns all scans: the model, the output folder, name clashes.
+    Raises UserError for what concerns all scans: the model, the output folder, name clashes, a
+    mask that would be written over.
     """
     check_sources(sources, mask, series, dicom)
     if bids:
         check_dataset(out)
     plans = plan_outputs(sources, out, overwrite, bids)
+    check_mask(mask, [path for paths in plans for path in paths.all()])
+    check_writable(out)
     tools = load_tools(model, point, threads, memory_gb)
     wanted = Wanted(picture, regions, report, dicom)
     outcomes = []
@@ -140,6 +144,10 @@ def detect_file(
     """
     on_step("reading")
     scan, origin = _read(source, contrast, series)
+    if wanted.dicom and origin is not None:
+        from microbleeds.dicom.write import source_headers
+
+        source_headers(origin)  # what results cannot refer to is refused before the work
     brain = None if mask is None else read_mask(mask, scan)
     found = detect(scan, tools.models, tools.brain, tools.settings, brain, on_step)
     if wanted.regions:
@@ -157,6 +165,30 @@ def detect_file(
 
         write_dicom(scan, origin, found, tools.models, paths)
     return scan, found
+
+
+def check_mask(mask: Path | None, files: Sequence[Path]) -> None:
+    """Raise UserError when the user's mask is one of the files that a run is to write."""
+    if mask is None or not mask.exists():
+        return
+    if any(file.exists() and file.samefile(mask) for file in files):
+        raise UserError(
+            f"The mask {mask} is a file that this run writes anew; copy the mask elsewhere and "
+            "give the copy."
+        )
+
+
+def check_writable(folder: Path) -> None:
+    """Raise UserError when nothing can be written to a folder, which need not be there yet."""
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    try:
+        with TemporaryFile(dir=there):  # permissions alone do not tell: disks can be read-only
+            pass
+    except OSError as error:
+        raise UserError(
+            f"Nothing can be written to {there} ({error.strerror}); choose a folder that you may "
+            "write to."
+        ) from error
 
 
 def _read(

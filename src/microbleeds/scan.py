@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -60,7 +61,7 @@ def read_scan(
         return read_folder(path, contrast, series)[0]
     image = _open(path)
     affine, oriented = _geometry(path, image)
-    notes: tuple[str, ...] = ()
+    notes = _contradiction(image)
     voxels = _voxels(path, image)
     bad = voxels.size - int(np.count_nonzero(np.isfinite(voxels)))
     if bad:
@@ -162,6 +163,8 @@ def _geometry(path: Path, image: Any) -> tuple[NDArray[np.float64], bool]:
     """The affine, checked, and whether the header says where the head lies."""
     affine = np.asarray(image.affine, np.float64)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    if not image.header["sform_code"]:  # the sizes make the affine
+        spacing = _written_sizes(image)
     # not (a <= b), so that NaN fails too
     if not (spacing.min() >= SMALLEST_MM and spacing.max() <= LARGEST_MM):
         raise UserError(
@@ -172,6 +175,28 @@ def _geometry(path: Path, image: Any) -> tuple[NDArray[np.float64], bool]:
         raise UserError(f"{path} has an affine with axes in one plane; convert the scan again.")
     oriented = bool(image.header["sform_code"] or image.header["qform_code"])
     return affine, oriented
+
+
+def _written_sizes(image: Any) -> NDArray[np.float64]:
+    """Voxel sizes as the header has them: nibabel makes 1 mm of 0."""
+    header = image.file_map.get("header", image.file_map["image"])
+    with header.get_prepare_fileobj("rb") as file:
+        written = image.header_class.from_fileobj(file, check=False)
+    return np.abs(np.asarray(written["pixdim"][1:4], np.float64))
+
+
+def _contradiction(image: Any) -> tuple[str, ...]:
+    """A note where sform and qform, both given, name the axes differently."""
+    if image.header["sform_code"] and image.header["qform_code"]:
+        with suppress(ValueError):  # a qform that says nothing, as bad quaternions do
+            forms = (image.get_sform(), image.get_qform())
+            sform, qform = ("".join(nib.aff2axcodes(form)) for form in forms)
+            if sform != qform:
+                return (
+                    f"The header contradicts itself: axes run to {sform} by its sform, which was "
+                    f"taken, and to {qform} by its qform; see that left and right are right.",
+                )
+    return ()
 
 
 def _voxels(path: Path, image: Any) -> NDArray[np.float32]:

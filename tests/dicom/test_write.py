@@ -17,6 +17,7 @@ from microbleeds.models.card import read_card
 from microbleeds.models.zoo import WEIGHTS, Models
 from microbleeds.pipeline import Detections
 from microbleeds.report.bids import output_paths
+from microbleeds.run import Tools, Wanted, detect_file
 from microbleeds.steps import Candidate
 
 SPOTS = ((6, 5, 3), (20, 15, 7))  # column, row, slice
@@ -200,6 +201,18 @@ def test_without_a_frame_of_reference_there_is_nothing_to_refer_to(written):
 
     with pytest.raises(UserError, match="no FrameOfReferenceUID"):
         written(edit=strip)
+
+
+def test_what_cannot_be_referred_to_is_refused_before_the_work(make, tmp_path, monkeypatch):
+    def detect(*arguments):
+        raise AssertionError("detected in vain")
+
+    monkeypatch.setattr("microbleeds.run.detect", detect)
+    folder = make(extra={"FrameOfReferenceUID": ""}).write(tmp_path / "scan")
+    with pytest.raises(UserError, match="no FrameOfReferenceUID"):
+        detect_file(
+            folder, output_paths("scan", tmp_path), Tools(None, None, None), Wanted(dicom=True)
+        )
 
 
 @pytest.mark.skipif(

@@ -54,6 +54,22 @@ def test_phase_is_refused():
         guess_contrast(phase, "sub-01_part-phase_GRE")
 
 
+@pytest.mark.parametrize("voxels", [MAGNITUDE, SUSCEPTIBILITY])
+@pytest.mark.parametrize(
+    "name",
+    ["sub-01_part-phase_T2starw", "sub-01_part-real_T2starw", "sub-01_echo-2_part-imag_GRE",
+     "gre_e2_ph", "gre_real", "GRE_Imaginary", "sub-01_phase2"],
+)  # fmt: skip
+def test_a_part_that_is_no_magnitude_is_refused_whatever_its_values(voxels, name):
+    with pytest.raises(UserError, match=r"real or imaginary image.*--contrast"):
+        guess_contrast(voxels, name)
+
+
+@pytest.mark.parametrize("name", ["phase_2_swi", "sub-01_acq-real_T2starw", "graph", "realm"])
+def test_other_names_with_such_words_are_no_parts(name):
+    assert guess_contrast(MAGNITUDE, name)[1]
+
+
 @pytest.mark.parametrize(
     ("values", "share"), [([0, 0], 0), ([1, 3], 0), ([-1, 3], 0.25), ([-2], 1)]
 )

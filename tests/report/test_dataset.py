@@ -95,6 +95,26 @@ def test_scans_of_other_datasets_get_links_of_their_own(raw, tmp_path):
     assert description["DatasetLinks"] == {"raw": "../study", "raw2": "../loose"}
 
 
+def test_links_of_the_users_own_stay(raw, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    links = {"raw2": "../other"}
+    mine = {"Name": "x", "BIDSVersion": "1.10.0", "DatasetType": "derivative"}
+    (out / "dataset_description.json").write_text(json.dumps({**mine, "DatasetLinks": links}))
+    names = [describe_dataset(out, folder) for folder in (raw, tmp_path / "more", raw)]
+    assert names == ["raw", "raw3", "raw"]
+    description = json.loads((out / "dataset_description.json").read_text())
+    assert description["DatasetLinks"] == {**links, "raw": "../study", "raw3": "../more"}
+
+
+@pytest.mark.parametrize("links", [None, "raw", ["raw"]])
+def test_links_that_are_none_are_refused_beforehand(tmp_path, links):
+    said = {"DatasetType": "derivative", "DatasetLinks": links}
+    (tmp_path / "dataset_description.json").write_text(json.dumps(said))
+    with pytest.raises(UserError, match="DatasetLinks that are no JSON object"):
+        check_dataset(tmp_path)
+
+
 def test_what_users_wrote_into_the_description_stays(raw, tmp_path):
     out = tmp_path / "out"
     out.mkdir()

@@ -1,6 +1,7 @@
 """Text, tables and JSON, whole or not at all."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +77,22 @@ def test_a_missing_column_is_named(tmp_path):
     path.write_text("subject;i\none;3\n")
     with pytest.raises(UserError, match="no column 'subject'; it needs the columns subject, i"):
         read_table(path, ["subject", "i"])
+
+
+def test_a_name_that_is_not_utf8_is_escaped_and_read_back(tmp_path):
+    name = os.fsdecode(b"M\xfcller.nii.gz")
+    write_json(tmp_path / "x.json", {"source": Path(name)})
+    assert json.loads((tmp_path / "x.json").read_text("utf-8")) == {"source": name}
+    write_table(tmp_path / "x.tsv", [{"scan": name}], ["scan"])
+    assert read_table(tmp_path / "x.tsv", ["scan"]) == [{"scan": "M\\udcfcller.nii.gz"}]
+
+
+def test_a_cell_too_long_for_a_table(tmp_path):
+    path = tmp_path / "x.tsv"
+    for text in ("a" * 200_000, f"a\n{'b' * 200_000}\n"):
+        path.write_text(text)
+        with pytest.raises(UserError, match="cannot be read as a table"):
+            read_table(path, ["a"])
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe\x00\x01"])

@@ -71,6 +71,11 @@ def test_qsm_shows_the_brightest_value(scan, tmp_path):
     assert drawn(dark, BRAIN, [], tmp_path / "t.png")[200:-200, 300:].max() < 0.1
 
 
+@pytest.mark.parametrize("name", ["a$x_{$b", "M\udcfcller"])
+def test_every_name_of_a_file_can_stand_above(scan, tmp_path, name):
+    assert drawn(replace(scan, name=name), BRAIN, [], tmp_path / "p.png").size
+
+
 def test_without_brain_and_outside_the_scan(scan, tmp_path):
     outside = [replace(detections(1)[0], xyz_mm=(20, 0, 500))]
     assert drawn(scan, np.zeros_like(BRAIN), outside, tmp_path / "p.png").size

@@ -79,6 +79,41 @@ def test_records_that_are_none(saved):
         read_result(saved.report)
 
 
+def without(content, place):
+    first, _, rest = place.partition(".")
+    kept = {name: value for name, value in content.items() if name != first}
+    return kept | {first: without(content[first], rest)} if rest else kept
+
+
+def test_a_part_of_a_record_that_is_missing(saved):
+    record = json.loads(saved.report.read_text())
+    for place in ("confidence.level", "settings.discriminate", "model.files"):
+        saved.report.write_text(json.dumps(without(record, place)))
+        with pytest.raises(UserError, match=r"what detect does not write \(.*run detect again"):
+            read_result(saved.report)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("source", 5), ("settings", {}), ("settings", {"discriminate": [1]}), ("contrast", "t1"),
+     ("contrast", []), ("voxel_mm", ["x"]), ("voxel_mm", 2),
+     pytest.param("brain_cm3", 10**400, id="huge"), ("brain_cm3", float("nan")),
+     ("traits", {"noise": "x"}), ("seconds", None), ("model", "slim"), ("brain_mask", 5),
+     ("series", 7), ("warnings", 1)],
+)  # fmt: skip
+def test_a_part_of_a_record_that_is_of_another_kind(saved, name, value):
+    record = json.loads(saved.report.read_text()) | {name: value}
+    saved.report.write_text(json.dumps(record))
+    with pytest.raises(UserError, match=rf"what detect does not write \({name}.*run detect again"):
+        read_result(saved.report)
+
+
+def test_a_mask_of_the_users_own_is_a_path_in_the_record(saved):
+    record = json.loads(saved.report.read_text()) | {"brain_mask": "/mask.nii", "traits": None}
+    saved.report.write_text(json.dumps(record))
+    assert read_result(saved.report).record["brain_mask"] == "/mask.nii"
+
+
 def test_finding_records(saved, tmp_path):
     assert find_records(tmp_path) == find_records(saved.report) == (saved.report,)
     with pytest.raises(UserError, match="no record of results"):

@@ -14,6 +14,10 @@ from microbleeds.settings import Contrast
 
 QSM_NEGATIVE = 0.1  # of the sum of absolute values: near half in QSM, none in magnitude
 SWI_WORDS = {"swi", "swan", "venbold", "swip", "minip"}
+# parts of a complex image: by the entity of BIDS, or at the end, as dcm2niix has it
+_PARTS = re.compile(
+    r"_part-(phase|real|imag)(?![a-z0-9])|(?<![a-z0-9])(phase[12]?|pha?|real|imag(inary)?)$"
+)
 SIDECAR_FIELDS = ("SeriesDescription", "ProtocolName", "PulseSequenceDetails", "ImageType")
 
 
@@ -33,16 +37,17 @@ def guess_contrast(
 
     voxels: any shape. name: the file name without ending; its last word is the BIDS suffix.
     sidecar: text that describes the sequence (see `sidecar_text`).
-    Raises UserError for a phase image, which looks like QSM and is none.
+    Raises UserError for a phase, real or imaginary image, which can have values like any contrast.
     """
     words = re.findall(r"[a-z0-9*]+", f"{sidecar} {name}".lower())
     share = negative_share(voxels)
+    spoken = share >= QSM_NEGATIVE and {"phase", "ph", "pha"} & set(words)
+    if spoken or _PARTS.search(name.lower()):
+        raise UserError(
+            f"{name} is a phase, real or imaginary image by its name or sidecar; give the "
+            "magnitude or the QSM made from the phase, and --contrast if this is one after all."
+        )
     if share >= QSM_NEGATIVE:
-        if {"phase", "ph", "pha"} & set(words):
-            raise UserError(
-                f"{name} looks like a phase image; give the magnitude image, or the QSM made from "
-                "the phase with --contrast qsm."
-            )
         return "qsm", f"negative values make up {share:.0%} of the signal"
     if words and words[-1] in {"qsm", "chimap"}:
         return "qsm", f"the file name ends in {words[-1]}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +92,21 @@ def described(columns: Mapping[str, tuple[str, str | None]]) -> dict[str, dict[s
 
 
 def check_dataset(out: Path) -> None:
-    """Raise UserError when the folder is a BIDS dataset that results do not belong into."""
-    kind = _read(out / DESCRIPTION).get("DatasetType", "raw") if is_dataset(out) else "derivative"
+    """Raise UserError when the folder is a BIDS dataset that results do not belong into, or one
+    whose description cannot be completed.
+    """
+    if not is_dataset(out):
+        return
+    description = _read(out / DESCRIPTION)
+    kind = description.get("DatasetType", "raw")
     if kind != "derivative":
         raise UserError(
             f"{out} is a {kind} BIDS dataset; choose a folder for derivatives, such as "
             f"{out / 'derivatives' / 'microbleeds'}."
+        )
+    if not isinstance(description.get("DatasetLinks", {}), dict):
+        raise UserError(
+            f"{out / DESCRIPTION} has DatasetLinks that are no JSON object; correct or remove them."
         )
 
 
@@ -134,8 +144,8 @@ def describe_dataset(out: Path, raw: Path) -> str:
     links: dict[str, str] = dict(description.get("DatasetLinks", {}))
     target = Path(os.path.relpath(raw, out.resolve())).as_posix()
     known = [name for name, value in links.items() if value == target]
-    number = len(links) + 1
-    name = known[0] if known else "raw" if number == 1 else f"raw{number}"
+    names = ("raw" if number == 1 else f"raw{number}" for number in count(1))
+    name = known[0] if known else next(name for name in names if name not in links)
     description["DatasetLinks"] = links | {name: target}
     if description != there:  # runs side by side leave it alone
         write_json(out / DESCRIPTION, description)

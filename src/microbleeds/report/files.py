@@ -20,9 +20,12 @@ MISSING = "n/a"
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text all or not at all. Raises UserError if it cannot be written."""
+    """Write text all or not at all. Raises UserError if it cannot be written.
+
+    What is not UTF-8 in a file's name becomes an escape such as \\udcfc, which JSON reads back.
+    """
     with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -32,7 +35,10 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_table(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """Rows as tab-separated values under `columns`, each written as it comes."""
-    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with (
+        whole_file(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(columns)
         writer.writerows([_cell(row[column]) for column in columns] for row in rows)
@@ -44,17 +50,19 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     Raises UserError when the file cannot be read or lacks one of `columns`.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        reader = csv.DictReader(
+            io.StringIO(path.read_text(encoding="utf-8-sig")),
+            delimiter="," if path.suffix.lower() == ".csv" else "\t",
+        )
+        names, rows = reader.fieldnames or (), list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} cannot be read as a table; give a CSV or TSV file.") from error
-    delimiter = "," if path.suffix.lower() == ".csv" else "\t"
-    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter)
-    missing = [column for column in columns if column not in (reader.fieldnames or ())]
+    missing = [column for column in columns if column not in names]
     if missing:
         raise UserError(
             f"{path} has no column {missing[0]!r}; it needs the columns {', '.join(columns)}."
         )
-    return [{name: value or MISSING for name, value in row.items() if name} for row in reader]
+    return [{name: value or MISSING for name, value in row.items() if name} for row in rows]
 
 
 def number(row: Mapping[str, str], column: str, path: Path) -> float:

@@ -113,7 +113,8 @@ def _draw_whole(axes: Any, view: View, scan: Scan, detections: Sequence[Candidat
     if view.plane.across[0] == 0:
         axes.text(0.01, 0.5, "R", color="white", transform=axes.transAxes)
     found = f"{len(detections)} microbleed{'' if len(detections) == 1 else 's'}"
-    axes.set_title(f"{scan.name}: {found}", color="white", fontsize=10)
+    name = scan.name.encode(errors="replace").decode()  # of a file, which need not be UTF-8
+    axes.set_title(f"{name}: {found}", color="white", fontsize=10, parse_math=False)
 
 
 def _draw_close_up(axes: Any, view: View, detection: Candidate) -> None:

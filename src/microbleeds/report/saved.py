@@ -15,6 +15,7 @@ import microbleeds
 from microbleeds.errors import UserError
 from microbleeds.prepare.traits import Traits
 from microbleeds.report.bids import REPORT, OutputPaths, result_paths
+from microbleeds.report.check import misfit
 from microbleeds.report.files import MISSING, number, read_table
 from microbleeds.report.results import scan_checksum
 from microbleeds.report.table import read_candidates
@@ -117,10 +118,11 @@ def read_result(record_path: Path, scan: Scan | Path | None = None) -> SavedResu
     return SavedResult(paths, record, scan, brain, candidates, named, traits)
 
 
-def read_record(path: Path, needed: Sequence[str] = _NEEDED) -> dict[str, Any]:
-    """What detect wrote about a scan; by default all that is needed to read its results.
+def read_record(path: Path, needed: Sequence[str] | None = None) -> dict[str, Any]:
+    """What detect wrote about a scan; needed: None for all that reading its results takes, checked.
 
-    Raises UserError when it cannot be read or says nothing of what is `needed`.
+    Raises UserError when it cannot be read, says nothing of what is needed, or says it in a form
+    that detect does not write.
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -128,12 +130,15 @@ def read_record(path: Path, needed: Sequence[str] = _NEEDED) -> dict[str, Any]:
         raise UserError(f"{path} cannot be read as JSON; run detect again.") from error
     if not isinstance(record, dict):
         raise UserError(f"{path} is no record of results; run detect again.")
-    missing = [name for name in needed if name not in record]
+    missing = [name for name in needed or _NEEDED if name not in record]
     if missing:
         raise UserError(
             f"{path} was written by version {record.get('version', 'unknown')} and says nothing of "
             f"{missing[0]!r}, which version {microbleeds.__version__} reports; run detect again."
         )
+    place = "" if needed else misfit(record)
+    if place:
+        raise UserError(f"{path} holds what detect does not write ({place}); run detect again.")
     return record
 
 
