@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,18 +14,20 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from microbleeds.errors import UserError
 from microbleeds.models.zoo import load_models
 from microbleeds.pipeline import Detections
 from microbleeds.report.bids import output_paths
-from microbleeds.report.results import write_results
+from microbleeds.report.results import concerns, write_results
 from microbleeds.scan import Scan, write_nifti
 from microbleeds.simulate.deform import rotation
 from microbleeds.steps import Candidate
+from microbleeds.study import compare, visit
 from microbleeds.study.check import check_visits
 from microbleeds.study.compare import follow
 from microbleeds.study.longitudinal import Rules
 from microbleeds.study.registration import Registration
-from microbleeds.study.visit import Visit, disagreement
+from microbleeds.study.visit import Visit, disagreement, plan_visit
 
 from ..conftest import run
 
@@ -250,16 +253,142 @@ def test_results_of_other_networks_or_preparation_are_not_used(visits, models):
 def test_the_users_own_mask_is_used_again_when_a_scan_is_detected_anew(
     simulated, models, tmp_path, monkeypatch
 ):
-    from microbleeds.study import compare
-
     mask = simulated / "sub-01_desc-brain_mask.nii.gz"
     scan = simulated / "sub-01_T2starw.nii.gz"
     assert run("detect", scan, "-o", tmp_path / "own", "--mask", mask, "--no-picture") == 0
-    monkeypatch.setattr(compare, "disagreement", lambda *_: "it was made with other networks")
+    monkeypatch.setattr(visit, "disagreement", lambda *_: "it was made with other networks")
     settings = models.card.settings()
-    visit, notes = compare._visit(
-        tmp_path / "own", tmp_path / "anew", models, settings, "auto", "balanced", 1, 0.8, False,
-        lambda _: None, None,
-    )  # fmt: skip
-    assert visit.record["brain_mask"] == str(mask.absolute()) and "other networks" in notes[0]
-    np.testing.assert_array_equal(visit.brain, np.asarray(nib.load(mask).dataobj) > 0)
+    plan = plan_visit(tmp_path / "own", tmp_path / "anew", models, settings)
+    made = compare._ready(plan, settings, models.folder, "balanced", 1, 0.8, False, lambda _: None)
+    assert made.record["brain_mask"] == str(mask.absolute()) and "other networks" in plan.notes[0]
+    np.testing.assert_array_equal(made.brain, np.asarray(nib.load(mask).dataobj) > 0)
+
+
+@pytest.fixture
+def undetected(monkeypatch):
+    """Sources that detect was to run for, which it does not."""
+    asked = []
+
+    def detect_files(sources, *_, **__):
+        asked.extend(sources)
+        raise UserError("Nothing is detected here.")
+
+    monkeypatch.setattr(compare, "detect_files", detect_files)
+    return asked
+
+
+def scan_of(results):
+    return Path(json.loads(next(results.glob("*_cmb.json")).read_text())["source"])
+
+
+def test_both_visits_are_looked_for_before_one_is_detected(
+    visits, undetected, models, head, tmp_path, capsys
+):
+    scan = scan_of(visits[0])
+    assert "no file" in refuse((scan, tmp_path / "none.nii.gz"), tmp_path, capsys)
+    lost = write_visit(tmp_path / "3", models, *head.scan(POSE, name="sub-01_ses-3"), [])
+    next(lost.glob("*_candidates.tsv")).unlink()
+    assert "not whole" in refuse((scan, lost), tmp_path, capsys)
+    shutil.copytree(lost, tmp_path / "out" / "follow-up")  # of another name: not in the way
+    in_the_way = tmp_path / "out" / "follow-up" / "sub-01_ses-2_cmb.png"
+    in_the_way.touch()
+    assert "exists already" in refuse((scan, scan_of(visits[1])), tmp_path, capsys)
+    assert undetected == []
+
+
+def test_what_an_earlier_run_left_of_the_same_scan_is_used(
+    visits, undetected, models, tmp_path, capsys
+):
+    out, scan = tmp_path / "out", scan_of(visits[0])
+    shutil.copytree(visits[0], out / "baseline")
+    assert run("compare", scan, visits[1], "-o", out) == 0 and undetected == []
+    record = json.loads((out / "visits.json").read_text())
+    assert record["baseline"]["record"] == str(next((out / "baseline").glob("*_cmb.json")))
+    assert record["new"] == record["gone"] == 1
+    assert run("compare", scan, visits[1], "-o", out, "--overwrite") == 2 and undetected == [scan]
+    for name in ("visits.json", "visits.tsv", "visits.html"):
+        (out / name).unlink()
+    (tmp_path / "other").mkdir()
+    image = nib.load(scan)
+    other = tmp_path / "other" / scan.name  # another scan of this name
+    write_nifti(other, np.asarray(image.dataobj) + np.float32(1), image.affine)
+    assert "exists already" in refuse((other, visits[1]), tmp_path, capsys)
+    assert "exists already" in refuse((scan, visits[1], "--contrast", "swi"), tmp_path, capsys)
+    assert undetected == [scan]
+
+
+def test_results_of_another_contrast_than_asked_for_are_not_used(visits, models, tmp_path):
+    settings = models.card.settings()
+    assert plan_visit(visits[0], tmp_path, models, settings, "t2star").visit is not None
+    plan = plan_visit(visits[0], tmp_path, models, settings, "swi")
+    assert plan.visit is None and plan.contrast == "swi" and plan.source == scan_of(visits[0])
+    assert "since it is of contrast t2star, not swi; the scan was detected anew" in plan.notes[0]
+
+
+def changed(results, folder, **values):
+    """A copy of results whose record says something else."""
+    (path,) = shutil.copytree(results, folder).glob("*_cmb.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    return folder
+
+
+def test_warnings_of_each_visit_are_told(visits, models, head, tmp_path, capsys):
+    """But not that detect dropped all, which the sensitive operating point may have kept."""
+    scan, brain = head.scan(np.eye(4))
+    row = Candidate(1, OLD, 30.0, 3.9, 0.2, 12.0, 0.6, 0.1, 0.1, "step 2: probability")
+    labels = np.zeros(brain.shape, np.int32)
+    found = Detections(labels, (row,), brain, 0.9, models.card.settings(), {})
+    words = [concerns(scan, found)["no-microbleed"], "left and right may be swapped"]
+    first = changed(visits[0], tmp_path / "1", warnings=words)
+    second = changed(visits[1], tmp_path / "2", warnings=["the image ends"])
+    assert run("compare", first, second, "-o", tmp_path / "out") == 0
+    told = [
+        "baseline sub-01_ses-1_T2starw: left and right may be swapped",
+        "follow-up sub-01_ses-2_T2starw: the image ends",
+    ]
+    assert json.loads((tmp_path / "out" / "visits.json").read_text())["warnings"] == told
+    page, shown = (tmp_path / "out" / "visits.html").read_text(), capsys.readouterr()
+    shown = " ".join((shown.out + shown.err).split())
+    assert all(line in page and line in shown for line in told)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"settings": {}}, {"settings": 5}, {"settings": {"prepare": {}, "candidates": {}}},
+        {"model": 5}, {"brain_mask": 5}, {"source": 5}, {"contrast": "t1"}, {"contrast": []},
+        {"series": 5}, {"warnings": 5}, {"voxel_mm": 5},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_record_that_detect_does_not_write_is_refused(visits, values, tmp_path, capsys):
+    bad = changed(visits[0], tmp_path / "1", **values)
+    said = refuse((bad, visits[1]), tmp_path, capsys)
+    assert "holds what detect does not write" in said and next(iter(values)) in said
+
+
+@pytest.mark.parametrize("unit", [1, 1000, 0.001])
+def test_maps_in_different_units_are_compared(head, unit):
+    """One of ppm with one of ppb."""
+
+    def visit_of(pose, balls, factor):
+        scan, brain = head.scan(pose, balls)
+        voxels = ((600 - scan.voxels) * factor / 2000).astype(np.float32)
+        rows = tuple(
+            Candidate(
+                i, tuple(pose[:3, :3] @ ball + pose[:3, 3]), 30.0, 3.9, 0.2, 12.0, 0.6, 0.9, 0.9
+            )
+            for i, ball in enumerate(balls, start=1)
+        )
+        return Visit(replace(scan, voxels=voxels, contrast="qsm"), brain, rows, Path("x"), {})
+
+    pair = visit_of(np.eye(4), (OLD, GONE), 1), visit_of(POSE, (OLD, NEW), unit)
+    changes = follow(*pair, Registration(POSE, 1.0, 1.0, 1.0), Rules())
+    assert [change.status for change in changes] == ["new", "gone", "persisting"]
+    assert all("dark" not in change.note for change in changes)
+    unseen = replace(pair[1], table=())  # none is reported, though OLD is in the image
+    changes = follow(pair[0], unseen, Registration(POSE, 1.0, 1.0, 1.0), Rules())
+    assert [change.status for change in changes] == ["gone", "persisting"]
+    assert re.fullmatch(
+        r"not reported at follow-up, but stands out \d+% as much at follow-up", changes[1].note
+    )

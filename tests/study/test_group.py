@@ -128,6 +128,8 @@ def test_a_second_time_nothing_changes(out):
         (lambda path: change(path, microbleeds=-1), "microbleeds is -1, no count"),
         (lambda path: change(path, definite=99), "99 definite microbleeds"),
         (lambda path: change(path, brain_cm3=float("nan")), "brain_cm3 is nan, no number"),
+        (lambda path: change(path, volume_mm3=10**400), "too large"),
+        (lambda path: change(path, candidates=10**400), "candidates is 1000"),
         (lambda path: change(path, regions={"frontal": 1}), "it lacks 'brainstem'"),
         (lambda path: change(path, regions=dict.fromkeys(REGIONS, 9)), "more microbleeds in reg"),
         (lambda path: change(path, confidence=None), "does not write"),
@@ -159,7 +161,19 @@ def test_failures_are_sorted_and_kept_even_when_unreadable(out):
     names = [row["name"] for row in rows]
     assert names == sorted(names) and names[:3] == ["a", "b", "like_cmb"] and len(rows) == 6
     assert rows[0]["sentence"].endswith("run the scan again.") and rows[0]["contrast"] == "n/a"
-    assert rows[1] == {"name": "b", "contrast": "swi", "source": "x y.nii", "sentence": "two lines"}
+    assert rows[1] == {"name": "b", "contrast": "swi", "source": "x�y.nii", "sentence": "two lines"}
+
+
+def test_failures_of_cohorts_in_folders_below_are_told(out, tmp_path):
+    every = tmp_path / "every"
+    for site in ("a", "b"):
+        shutil.copytree(out, every / "sites" / site)
+    summary = write_group(every)
+    assert (summary.scans, summary.failed) == (80, 6)
+    single, both = (
+        table(folder / "failures.tsv") for folder in (write_group(out).table.parent, every)
+    )
+    assert both == [row for row in single for _ in range(2)]
 
 
 def test_the_table_of_failures_is_there_without_any(out):
@@ -211,6 +225,22 @@ def test_flat_folders_and_names_that_are_not_of_bids(out, tmp_path):
     assert [row["record"] for row in rows][:2] == ["Grüße 3_cmb.json", "bad�_cmb.json"]
     assert (rows[0]["participant_id"], rows[0]["session_id"]) == ("n/a", "n/a")
     assert rows[2]["participant_id"] == "sub-00000"
+
+
+def test_a_name_with_two_spaces_or_of_another_encoding_keeps_its_link(out):
+    (path,) = out.rglob("sub-00007_cmb.json")
+    names = "two  spaces", os.fsdecode(b"bad\xff")
+    for name in names:
+        for end in ("_cmb.json", "_seg-CMB_dseg.tsv"):
+            shutil.copy(path.with_name(f"sub-00007{end}"), out / f"{name}{end}")
+        (out / f"{name}_cmb.html").touch()
+        most = {"microbleeds": 90, "definite": 80, "candidates": 99, "burden": "more than 10"}
+        change(out / f"{name}_cmb.json", **most)
+    summary = write_group(out)
+    rows = {row["record"]: row["scan"] for row in table(summary.table)}
+    assert rows["two  spaces_cmb.json"] == "two  spaces" and rows["bad�_cmb.json"] == "bad�"
+    links = re.findall(r'href="([^"]+_cmb.html)"', summary.page.read_text())
+    assert {"two%20%20spaces_cmb.html", "bad%FF_cmb.html"} <= set(links)
 
 
 def test_no_folder_and_no_results(tmp_path):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from microbleeds.errors import UserError
 from microbleeds.simulate.deform import rotation
 from microbleeds.study.registration import moved, register
 
@@ -44,3 +45,13 @@ def test_a_moved_head_is_found(head, turn, shift, options):
 def test_another_head_is_told_apart(head, other_head):
     found = register(*head.scan(np.eye(4)), *other_head.scan(np.eye(4)), threads=2)
     assert found.similarity < 0.35
+
+
+@pytest.mark.parametrize("kept", [np.s_[:, :, 25:26], np.s_[50:52, 50:52, 25:26]])
+def test_a_brain_of_one_slice_or_four_voxels_is_refused(head, kept):
+    scan, brain = head.scan(np.eye(4), name="thin")
+    thin = np.zeros_like(brain)
+    thin[kept] = brain[kept]
+    for pair in ((scan, thin, scan, brain), (scan, brain, scan, thin)):
+        with pytest.raises(UserError, match="brain mask of thin is too thin"):
+            register(*pair, threads=1)

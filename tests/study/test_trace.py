@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -20,10 +22,14 @@ def test_darkness_is_the_share_of_signal_that_is_missing():
     assert values == pytest.approx([0.75, 0.0], abs=0.02)
 
 
-def test_on_a_map_it_is_ppm_above_the_surroundings():
+def test_on_a_map_it_is_above_the_surroundings_in_standard_deviations_of_any_unit():
     scan, brain = scan_with_ball((0, 0, 0), 5.0, 0.4, "qsm", level=-0.05)
-    values = darkness(scan, brain, np.zeros((1, 3)), np.array([6.0]))
-    assert values == pytest.approx([0.4], abs=0.02)
+    noise = np.random.default_rng(0).normal(0, 0.05, scan.voxels.shape)
+    for unit in (1, 1000, 1e-6):
+        voxels = (unit * (scan.voxels + noise)).astype(np.float32)
+        map_ = replace(scan, voxels=voxels)
+        values = darkness(map_, brain, np.zeros((1, 3)), np.array([6.0]))
+        assert values == pytest.approx([0.4 / 0.05], rel=0.05)
 
 
 def test_at_the_edge_of_the_scan_what_is_in_view_counts():

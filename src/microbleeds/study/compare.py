@@ -12,17 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microbleeds.errors import UserError
-from microbleeds.models.zoo import DEFAULT_MODEL, Models, load_models
+from microbleeds.models.zoo import DEFAULT_MODEL, load_models
 from microbleeds.pipeline import Stopwatch
-from microbleeds.report.bids import output_paths, source_name
-from microbleeds.report.saved import read_record, source_of
 from microbleeds.run import ContrastChoice, detect_files
 from microbleeds.settings import MEMORY_GB, OperatingPoint, Settings
 from microbleeds.study.check import check_registration, check_visits
 from microbleeds.study.longitudinal import Change, Findings, Rules, compare_visits, nearly
 from microbleeds.study.registration import Registration, moved, register
 from microbleeds.study.trace import covered, darkness, shares, shifts
-from microbleeds.study.visit import Visit, disagreement, find_record, read_visit
+from microbleeds.study.visit import Visit, VisitPlan, plan_visit, read_visit
 
 
 @dataclass(frozen=True)
@@ -63,11 +61,11 @@ def compare_files(
     """Compare two scans, or results of detect, and write table, page and record to `out`.
 
     Results are used when networks and settings agree, at any operating point: thresholds are
-    applied anew. Else their scan is detected anew, into `out/baseline` or `out/follow-up`. The
-    sensitive point is right here, since what is falsely seen is mostly seen at both visits.
-    series: which one to take of baseline and follow-up, where that is a DICOM folder. Raises
-    UserError when one visit cannot be used, both are the same image, they are not of one head, or
-    `out` holds a comparison already.
+    applied anew. Else their scan is detected anew, into `out/baseline` or `out/follow-up`, unless
+    an earlier run did so. The sensitive point is right here, since what is falsely seen is mostly
+    seen at both visits. series: which one to take of baseline and follow-up, where that is a DICOM
+    folder. Raises UserError when one visit cannot be used, both are the same image, they are not
+    of one head, or `out` holds a comparison already.
     """
     paths = ComparisonPaths(out / "visits.tsv", out / "visits.html", out / "visits.json")
     existing = [p for p in (paths.table, paths.page, paths.record) if p.exists()]
@@ -78,15 +76,22 @@ def compare_files(
     models = load_models(model, threads, memory_gb)
     settings = models.card.settings(point, threads)
     clock = Stopwatch(on_step)
-    detected = partial(
-        _visit, models=models, settings=settings, contrast=contrast, point=point,
-        threads=threads, memory_gb=memory_gb, overwrite=overwrite, on_step=on_step,
+    asked = ((baseline, out / "baseline", series[0]), (follow_up, out / "follow-up", series[1]))
+    with clock("reading"):  # of both, before either is detected, which takes minutes
+        plans = [
+            plan_visit(source, folder, models, settings, contrast, which, overwrite)
+            for source, folder, which in asked
+        ]
+    ready = partial(
+        _ready, settings=settings, model=models.folder, point=point, threads=threads,
+        memory_gb=memory_gb, overwrite=overwrite, on_step=on_step,
     )  # fmt: skip
     with clock("baseline"):
-        first, said = detected(baseline, out / "baseline", series=series[0])
+        first = ready(plans[0])
     with clock("follow-up"):
-        second, also = detected(follow_up, out / "follow-up", series=series[1])
-    found = compare(first, second, clock, threads, notes=[*said, *also])
+        second = ready(plans[1])
+    notes = [note for plan in plans for note in plan.notes]
+    found = compare(first, second, clock, threads, notes=notes)
     on_step("writing")
     write_comparison(found, models, settings, paths)
     return found, paths
@@ -102,7 +107,10 @@ def compare(
 ) -> Comparison:
     """Register two visits and match their microbleeds. Raises UserError as `compare_files`."""
     rules, clock = rules or Rules(), clock or Stopwatch(lambda step: None)
-    notes = [*(notes or []), *check_visits(baseline, follow_up)]
+    notes = [
+        *(notes or []), *_warned("baseline", baseline), *_warned("follow-up", follow_up),
+        *check_visits(baseline, follow_up),
+    ]  # fmt: skip
     with clock("registration"):
         found = register(baseline.scan, baseline.brain, follow_up.scan, follow_up.brain, threads)
     notes += check_registration(found, baseline.scan.name, follow_up.scan.name)
@@ -142,34 +150,31 @@ def findings(visit: Visit, other: Visit, matrix: NDArray[Any], rules: Rules) -> 
     return Findings(visit.table, there, inside, traces)
 
 
-def _visit(
-    source: Path,
-    folder: Path,
-    models: Models,
+def _warned(name: str, visit: Visit) -> list[str]:
+    """What detect said of a visit, but for how many it dropped, which is decided anew here."""
+    said = (str(words) for words in visit.record.get("warnings", ()))
+    kept = (words for words in said if not words.startswith("no microbleed:"))
+    return [f"{name} {visit.scan.name}: {words}" for words in kept]
+
+
+def _ready(
+    plan: VisitPlan,
     settings: Settings,
-    contrast: ContrastChoice,
+    model: Path,
     point: OperatingPoint,
     threads: int,
     memory_gb: float,
     overwrite: bool,
     on_step: Callable[[str], None],
-    series: str | None,
-) -> tuple[Visit, list[str]]:
-    """A visit from its results, or detected now; and what to say of that."""
-    record, mask, notes = find_record(source), None, []
-    if record is not None:
-        content = read_record(record)
-        why = disagreement(content, models, settings, series)
-        if not why:
-            return read_visit(record, settings), []
-        notes = [f"{record.name} was not used, since {why}; the scan was detected anew"]
-        source, contrast = source_of(record, content), content["contrast"]
-        series = series or content["series"]
-        mask = Path(content["brain_mask"]) if isinstance(content["brain_mask"], str) else None
+) -> Visit:
+    """The visit, detected now where it has to be. Raises UserError when that cannot be done."""
+    if plan.visit is not None:
+        return plan.visit
     (outcome,) = detect_files(
-        [source], folder, contrast, mask, str(models.folder), point, threads, memory_gb, overwrite,
-        series=series, on_step=lambda _, step: on_step(f"{source.name}: {step}"),
+        [plan.source], plan.folder, plan.contrast, plan.mask, str(model), point, threads,
+        memory_gb, overwrite, series=plan.series,
+        on_step=lambda source, step: on_step(f"{source.name}: {step}"),
     )  # fmt: skip
     if outcome.error:
         raise UserError(outcome.error)
-    return read_visit(output_paths(source_name(source), folder).report, settings), notes
+    return read_visit(outcome.paths.report, settings)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from microbleeds.errors import UserError
 from microbleeds.report.bids import FAILURES, REPORT
-from microbleeds.study.group_row import printable
+from microbleeds.study.group_row import one_line, printable
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ class FolderContent:
 
     def add_failure(self, failure: FailedScan) -> None:
         """Keep a failure."""
-        cells = (failure.name, failure.contrast, failure.source, failure.sentence)
+        place = printable(failure.name), one_line(failure.contrast), printable(failure.source)
         self.database.execute(
-            "INSERT INTO failure VALUES (?, ?, ?, ?)", tuple(printable(cell) for cell in cells)
+            "INSERT INTO failure VALUES (?, ?, ?, ?)", (*place, one_line(failure.sentence))
         )
 
 
@@ -77,7 +77,7 @@ def folder_content(out: Path) -> Iterator[FolderContent]:
             database.execute("CREATE TABLE failure (name, contrast, source, sentence)")
             content = FolderContent(out, database)
             for path in _files(content, out):
-                if path.is_relative_to(out / FAILURES):
+                if FAILURES in path.relative_to(out).parts[:-1]:  # of each cohort in here
                     content.add_failure(_read_failure(path))
                 elif path.name.endswith(f"{REPORT}.json"):
                     content.add_record(path)

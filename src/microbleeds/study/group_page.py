@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
@@ -169,7 +170,7 @@ def page_link(out: Path, row: ScanRow) -> str | None:
     record = Path(row.record)
     for suffix in (".html", ".png"):
         if (out / record.with_suffix(suffix)).is_file():
-            return quote(record.with_suffix(suffix).as_posix())
+            return quote(os.fsencode(record.with_suffix(suffix)))
     return None
 
 

@@ -31,14 +31,18 @@ _NEEDED = (
     "brain_mask", "settings", "software",
 )  # fmt: skip
 
+_MALFORMED = (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
+_MOST = 10**9  # of anything that is counted in a scan
+
 
 @dataclass(frozen=True, slots=True)
 class ScanRow:
     """What the group level keeps of a scan; None and empty: not known.
 
-    record: path of the JSON record from the results folder. scan: what the scan's files begin
-    with. low, high: ends of the interval of the count. regions: microbleeds in each region of
-    MARS. seconds: by step. made: version, model, brain mask, settings and each software, as JSON.
+    record: path of the JSON record from the results folder, as it is. scan: what the scan's files
+    begin with, printable. low, high: ends of the interval of the count. regions: microbleeds in
+    each region of MARS. seconds: by step. made: version, model, brain mask, settings and each
+    software, as JSON.
     """
 
     record: str
@@ -88,7 +92,7 @@ def read_row(out: Path, path: Path) -> ScanRow:
     try:
         row = _row(path.relative_to(out).as_posix(), stem, record)
         _check(row, record["burden"])
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+    except _MALFORMED as error:
         raise UserError(
             f"{path} holds what detect does not write ({_reason(error)}); run detect again."
         ) from error
@@ -96,8 +100,13 @@ def read_row(out: Path, path: Path) -> ScanRow:
 
 
 def printable(text: str) -> str:
-    """One line without what a table or a page cannot hold."""
-    return "".join(sign if sign.isprintable() else "�" for sign in " ".join(text.split()))
+    """Text as it is, but for signs that a table or a page cannot hold."""
+    return "".join(sign if sign.isprintable() else "�" for sign in text)
+
+
+def one_line(text: str) -> str:
+    """A sentence, whatever white space it came with, printable."""
+    return printable(" ".join(text.split()))
 
 
 def _row(place: str, stem: str, record: Mapping[str, Any]) -> ScanRow:
@@ -106,7 +115,7 @@ def _row(place: str, stem: str, record: Mapping[str, Any]) -> ScanRow:
         raise ValueError(f"the contrast {record['contrast']!r:.40}")
     participant, session = _participant(stem)
     return ScanRow(
-        record=printable(place),
+        record=place,
         scan=printable(stem),
         participant=participant,
         session=session,
@@ -171,7 +180,7 @@ def _participant(stem: str) -> tuple[str, str]:
 
 def _count(where: Mapping[str, Any], name: str) -> int:
     value = where[name]
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST:
         raise ValueError(f"{name} is {value!r:.40}, no count")
     return value
 
@@ -190,4 +199,4 @@ def _words(value: object) -> str:
 
 
 def _reason(error: Exception) -> str:
-    return f"it lacks {error}" if isinstance(error, KeyError) else printable(str(error))
+    return f"it lacks {error}" if isinstance(error, KeyError) else one_line(str(error))

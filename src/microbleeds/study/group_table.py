@@ -7,7 +7,7 @@ from typing import Any
 
 from microbleeds.mni.atlas import GROUPS, REGIONS
 from microbleeds.report.burden import BURDEN_SOURCE
-from microbleeds.study.group_row import STEPS, ScanRow
+from microbleeds.study.group_row import STEPS, ScanRow, printable
 
 _MARS = "Microbleed Anatomical Rating Scale; n/a where the scan was not registered to the atlas"
 FAILURE_COLUMNS = ("name", "contrast", "source", "sentence")
@@ -76,7 +76,7 @@ def cells(row: ScanRow) -> dict[str, Any]:
         "flags": ",".join(row.flags),
         "model": row.model,
         "version": row.version,
-        "record": row.record,
+        "record": printable(row.record),
         **{column: row.seconds.get(step) for step, column in STEPS.items()},
         "seconds": round(sum(row.seconds.values()), 3),
     }

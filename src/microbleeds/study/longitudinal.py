@@ -172,7 +172,7 @@ def _alone(findings: Findings, row: int, visit: str, rules: Rules) -> Change:
     at_baseline = visit == "baseline"
     other = "follow-up" if at_baseline else "baseline"
     status: Status = "gone" if at_baseline else "new"
-    note = f"{trace:.0%} as dark at {other}"
+    note = f"stands out {trace:.0%} as much at {other}"  # dark, or bright in a QSM
     if not findings.covered[row]:
         status, note = "not covered", f"outside the brain or the field of view of the {other}"
     elif trace >= rules.trace:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from microbleeds.errors import UserError
 from microbleeds.mni.coarse import to_itk
 from microbleeds.prepare.grid import Grid, to_grid
 from microbleeds.scan import Scan
@@ -91,7 +92,8 @@ def register(
 
     Mutual information (Mattes et al., IEEE Trans Med Imaging 22:120, 2003) by SimpleITK, over 27
     turns and five slides about both headers and about the brains' centres at 8 mm, the best four
-    of them followed to 2 mm. Brain masks: bool on the scans' own grids.
+    of them followed to 2 mm. Brain masks: bool on the scans' own grids. Raises UserError when a
+    brain is too thin for that.
     """
     import SimpleITK as sitk  # noqa: N813
 
@@ -99,7 +101,8 @@ def register(
     first, second = _fine(baseline, baseline_brain), _fine(follow_up, follow_up_brain)
     transforms: list[Any] = []
     for spacing in LEVELS_MM:
-        fixed, moving = _head(*first, spacing), _head(*second, spacing)
+        fixed = _head(*first, spacing, baseline.name)
+        moving = _head(*second, spacing, follow_up.name)
         fine = spacing == LEVELS_MM[-1]
         found = [
             _follow(fixed, moving, start, fine) for start in transforms or _starts(fixed, moving)
@@ -108,15 +111,16 @@ def register(
     return _judge(fixed, moving, transforms[0])
 
 
-def _fine(scan: Scan, brain: NDArray[np.bool_]) -> tuple[_Maps, Grid]:
+def _fine(scan: Scan, mask: NDArray[np.bool_]) -> tuple[_Maps, Grid]:
     """Image in [0, 1], share of brain and of coverage, (3, X, Y, Z), on the finest grid."""
-    places = moved(scan.affine, np.argwhere(brain))
+    places = moved(scan.affine, np.argwhere(mask))
     low, high = places.min(axis=0) - MARGIN_MM, places.max(axis=0) + MARGIN_MM
     grid = _grid(low, high, LEVELS_MM[-1])
     image = to_grid(scan.voxels, scan.affine, grid, order=1)
-    inside = to_grid(brain, scan.affine, grid, order=1)
-    covered = to_grid(np.ones(brain.shape, np.float32), scan.affine, grid, order=0)
-    dark, bright = np.percentile(image[inside >= 0.5], (1, 99))
+    inside = to_grid(mask, scan.affine, grid, order=1)
+    covered = to_grid(np.ones(mask.shape, np.float32), scan.affine, grid, order=0)
+    brain = _of_brain(inside, scan.name, LEVELS_MM[-1])
+    dark, bright = np.percentile(image[brain], (1, 99))
     image = np.clip((image - dark) / max(float(bright - dark), 1e-12), 0, 1)
     return np.stack([image, inside, covered]).astype(np.float32), grid
 
@@ -128,10 +132,10 @@ def _grid(low: NDArray[np.float64], high: NDArray[np.float64], spacing: float) -
     return Grid((x, y, z), affine)
 
 
-def _head(maps: _Maps, fine: Grid, spacing: float) -> _Head:
+def _head(maps: _Maps, fine: Grid, spacing: float, name: str) -> _Head:
     grid = _grid(fine.affine[:3, 3], moved(fine.affine, np.array(fine.shape) - 1)[0], spacing)
     image, inside, covered = (to_grid(part, fine.affine, grid, order=1) for part in maps)
-    brain = inside >= 0.5
+    brain = _of_brain(inside, name, spacing)
     near = ndimage.binary_dilation(brain, iterations=round(MARGIN_MM / spacing))
     centre = moved(grid.affine, np.argwhere(brain).mean(axis=0))[0]
     masks = (mask.astype(np.uint8) for mask in (brain, near, covered >= 0.5))
@@ -140,6 +144,18 @@ def _head(maps: _Maps, fine: Grid, spacing: float) -> _Head:
         to_itk(array, grid.affine) for array in (*images, *masks)
     )
     return _Head(stripped, detail, inside, around, scanned, centre)
+
+
+def _of_brain(share: NDArray[np.float32], name: str, spacing: float) -> NDArray[np.bool_]:
+    """Where a grid is in the brain. Raises UserError when that is nowhere."""
+    brain: NDArray[np.bool_] = share >= 0.5
+    if not brain.any():
+        raise UserError(
+            f"The brain mask of {name} is too thin to be registered (nothing of it is left on a "
+            f"grid of {spacing:g} mm); look at it, or run detect with a better one (--mask) and "
+            "compare the results."
+        )
+    return brain
 
 
 def _detail(
