@@ -1,11 +1,20 @@
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813
 from loky.backend.context import cpu_count
 
+from microbleeds.errors import UserError
+from microbleeds.models.config import NetworkConfig
+from microbleeds.models.engine import Engine
 from microbleeds.prepare.bias import correct_bias
-from microbleeds.threads import VARIABLES, allowed_threads
+from microbleeds.prepare.brain import brain_mask
+from microbleeds.prepare.prepare import prepare_image
+from microbleeds.scan import Scan
+from microbleeds.settings import PrepareSettings
+from microbleeds.threads import VARIABLES, allowed_threads, limit_simpleitk
 
 
 @pytest.fixture
@@ -39,6 +48,34 @@ def test_a_core_that_is_taken_away_is_not_counted(told):
         assert allowed_threads() == 1
     finally:
         os.sched_setaffinity(0, before)
+
+
+@pytest.fixture
+def simpleitk_threads():
+    """How many SimpleITK's filters take; as before when the test is over."""
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(3)
+    yield lambda: sitk.ResampleImageFilter().GetNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+
+def test_simpleitk_takes_no_more_than_is_allowed(told, simpleitk_threads):
+    limit_simpleitk(2)
+    assert simpleitk_threads() == 2
+    told("SLURM_CPUS_PER_TASK", "1")
+    limit_simpleitk()
+    assert simpleitk_threads() == 1
+
+
+def test_preparation_and_brain_mask_limit_simpleitk(simpleitk_threads):
+    voxels = np.random.default_rng(0).normal(100, 5, (24, 24, 12)).astype(np.float32)
+    scan = Scan(voxels, np.diag([2.0, 2.0, 3.0, 1.0]), "t2star")
+    prepare_image(scan, voxels > 0, PrepareSettings(), threads=1)
+    assert simpleitk_threads() == 1
+
+    with pytest.raises(UserError, match="no brain"):  # noise
+        brain_mask(scan, Engine(Path(), threads=2, config=NetworkConfig()))
+    assert simpleitk_threads() == 2
 
 
 def test_the_bias_field_does_not_depend_on_the_threads():

@@ -8,6 +8,13 @@ import os
 VARIABLES = ("SLURM_CPUS_PER_TASK", "OMP_NUM_THREADS")
 
 
+def limit_simpleitk(wanted: int = 0) -> None:
+    """Let what this process computes with SimpleITK from now on take `allowed_threads` at most."""
+    import SimpleITK as sitk  # noqa: N813
+
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(allowed_threads(wanted))
+
+
 def allowed_threads(wanted: int = 0) -> int:
     """`wanted`, or as many as the machine, the container (cgroup) and the scheduler allow."""
     from loky.backend.context import cpu_count

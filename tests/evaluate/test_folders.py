@@ -177,6 +177,19 @@ def test_pairs_of_names():
     assert pair_names(predicted, true) == dict(zip(predicted, true, strict=True))
 
 
+def test_names_as_cohort_writes_them():
+    true = ["sub-01_swi", "sub-01_T2starw"]
+    predicted = ["sub-01_space-swi", "sub-01_space-T2starw"]
+    assert pair_names(predicted, true) == dict(zip(predicted, true, strict=True))
+    assert pair_names(true, predicted) == dict(zip(true, predicted, strict=True))
+
+
+@pytest.mark.parametrize("entity", ["ses", "run", "acq", "echo"])
+def test_another_image_of_the_same_person_is_refused(entity):
+    with pytest.raises(UserError, match="match 0 names in the truth"):
+        pair_names([f"sub-01_{entity}-1_swi"], [f"sub-01_{entity}-2_T2starw"])
+
+
 @pytest.mark.parametrize(
     ("predicted", "true", "sentence"),
     [

@@ -62,6 +62,21 @@ def test_true_microbleeds_too_small_to_be_rated_count_neither_way(policy):
         assert len(match("s", found, unknown, policy, smallest_mm3=2.5)) == 4
 
 
+@pytest.mark.parametrize("policy", ["valdo", "one-to-one"])
+def test_too_small_ones_take_no_detection_from_those_that_count(policy):
+    truth = from_centres(np.array([[0.0, 0, 0], [3, 0, 0]]), volumes_mm3=np.array([20.0, 1.0]))
+    (found,) = match("s", along_x(1.6), truth, policy, smallest_mm3=2.5)  # the other is nearer
+    assert found.is_lesion and found.detected and found.distance_mm == pytest.approx(1.6)
+
+
+@pytest.mark.parametrize("policy", ["overlap", "valdo", "one-to-one"])
+def test_no_detection_of_a_too_small_one_is_false(policy):
+    truth = painted(np.s_[10:12, 10, 5])  # 1.5 mm3
+    found = painted(np.s_[10, 10, 5], np.s_[11, 10, 5], np.s_[30, 10, 5])
+    (far,) = match("s", found, truth, policy, smallest_mm3=2.5)
+    assert not far.is_lesion and far.xyz_mm == (15.0, 5.0, 15.0)
+
+
 def test_overlap_keeps_the_highest_confidence_and_the_dice_of_the_union():
     lesions = painted(np.s_[30:34, 30, 5])
     found = painted(np.s_[30, 30, 5], np.s_[33:35, 30, 5], confidence=[0.9, 0.4])

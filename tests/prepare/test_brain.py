@@ -25,6 +25,7 @@ class Bright:
     """In place of the network: everything brighter than half is brain."""
 
     config = NetworkConfig(1, (1, 1), ((2, 2, 2),))
+    threads = 1
     memory_gb = 1.0
 
     def release(self):

@@ -37,6 +37,7 @@ def as_scan(voxels: np.ndarray, affine: np.ndarray) -> Scan:
         ((1, 1.05, 1), 2),
         ((1, 1.4, 1), 1),
         ((1.09, 1.09, 0.98), 2),
+        ((1.1, 1.1, 0.5), 0),
     ],
 )
 def test_slice_axis_is_the_coarsest_else_the_superior_one(spacing, expected):
@@ -60,6 +61,26 @@ def test_the_finer_side_of_a_voxel_decides_and_one_spacing_alone_is_kept():
     assert_allclose(working_grid(scan, scan.voxels > 0, both).spacing, [0.6, 0.6, 3.0])
     one = PrepareSettings(in_plane_mm=0.5)
     assert_allclose(working_grid(scan, scan.voxels > 0, one).spacing, [0.5, 0.5, 3.0])
+
+
+@pytest.mark.parametrize(
+    ("spacing", "expected"),
+    [
+        ((1.03, 1.03, 0.66), 2),  # zero-filled across
+        ((1.2, 1.3, 0.66), 2),
+        ((0.9375, 0.9375, 0.46875), 2),
+        ((1.0, 1.4, 0.66), 1),
+        ((0.7, 2.0, 0.7), 1),  # coronal
+        ((0.9, 1.3, 0.65), 1),
+        ((1.5, 0.9, 0.9), 0),  # sagittal
+        ((4.0, 0.9, 0.45), 0),
+    ],
+)
+@pytest.mark.parametrize("tilt", [0, 15])
+def test_thin_slices_across_the_body_are_not_taken_for_thick_ones_along_it(spacing, expected, tilt):
+    affine = np.eye(4)
+    affine[:3, :3] = rotation(0, tilt) @ np.diag(spacing)
+    assert slice_axis(affine) == expected
 
 
 def test_slice_axis_of_isotropic_voxels_stored_sagittally():

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from microbleeds.prepare.grid import Grid
 from microbleeds.prepare.prepare import prepare_image
 from microbleeds.prepare.traits import measure_traits
 from microbleeds.scan import Scan
@@ -92,3 +93,32 @@ def test_qsm_is_measured_by_its_own_spread(scan, brain):
 
 def test_a_constant_tissue_has_no_noise(scan, brain):
     assert traits(replace(scan, voxels=100 * brain.astype(np.float32)), brain).noise == 0
+
+
+def slab(length: int, darker_mm: float) -> tuple[Scan, np.ndarray, np.ndarray]:
+    """A cylinder of so many slices of 3 mm, cut at both ends, prepared: its rim is brighter."""
+    x, y, _ = np.indices((160, 180, length))
+    place = np.hypot((x - 80) / 70, (y - 90) / 80)
+    brain = place < 1
+    image = np.where(brain, 0.5, 0).astype(np.float32)
+    image[brain & (place > 1 - darker_mm / 75)] = 0.7
+    noise = np.random.default_rng(0).normal(0, 3, brain.shape)
+    scan = Scan((100 + noise).astype(np.float32), np.diag([1.0, 1, 3, 1]), "t2star")
+    return scan, brain, image
+
+
+@pytest.mark.parametrize("length", [9, 20])
+def test_the_ends_of_a_slab_are_no_rim(length):
+    for darker_mm, rim in ((0, 0.0), (8, 0.2)):
+        scan, brain, image = slab(length, darker_mm)
+        found = measure_traits(scan, brain, image, brain, Grid(brain.shape, scan.affine))
+        assert found.rim == pytest.approx(rim, abs=1e-6)
+
+
+def test_where_nothing_is_deep_or_no_edge_is_seen_there_is_no_rim():
+    scan, brain, image = slab(9, 8)
+    thin, everywhere = brain.copy(), np.ones_like(brain)
+    thin[:, 100:] = thin[:, :80] = False  # 20 mm
+    for mask in (thin, everywhere):
+        found = measure_traits(scan, mask, image, mask, Grid(mask.shape, scan.affine))
+        assert found.rim == 0.0

@@ -86,6 +86,24 @@ def test_the_curve_is_that_of_what_detect_reports(trained, rows, tmp_path):
     assert np.isnan(froc(joined(none.values())).tpr).all()
 
 
+def test_thresholds_are_set_on_what_detect_reports_once_calibrated(
+    trained, rows, tmp_path, monkeypatch
+):
+    """Which candidates are looked at again depends on the calibration."""
+    seen = []
+
+    def measured(models, *_):
+        seen.append((models.card.calibration, models.card.operating_points["sensitive"].student))
+        chances = [0.9, 0.7, 0.3, 0.2] if len(seen) == 1 else [0.8, 0.6, 0.1, 0.05]
+        table = [Finding("a", n < 2, True, chance, (0, 0, 0)) for n, chance in enumerate(chances)]
+        return {"t2star": Findings(tuple(table), ("a",))}
+
+    monkeypatch.setattr(assemble, "final_findings", measured)
+    card = assemble_model(rows[:1], tmp_path / "model", *folders(trained)[:2])
+    assert seen == [({}, 0.0), (card.calibration, 0.0)] and card.calibration
+    assert card.operating_points["balanced"].student == pytest.approx(0.05)
+
+
 def test_a_contrast_without_hits_takes_the_curve_through_all():
     def seen(hits, false):
         chances = [0.9, 0.7, 0.6][:hits] + [0.5, 0.8, 0.1][:false]

@@ -1,5 +1,6 @@
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -9,6 +10,7 @@ from microbleeds.errors import UserError
 from microbleeds.prepare import Prepared
 from microbleeds.prepare.grid import Grid
 from microbleeds.scan import Scan
+from microbleeds.train import cases
 from microbleeds.train.cases import (
     UNRATED,
     CaseSettings,
@@ -49,6 +51,35 @@ def test_cache_is_used_until_a_file_or_the_settings_change(heads, rows, recipe, 
     os.utime(rows[1].label, (1, 1))
     assert prepare_case(rows[1], recipe.cases, tmp_path).name != first.name
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_computed_mask_is_kept_until_the_network_that_makes_it_changes(
+    rows, recipe, work, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(cases, "_computed_mask", lambda scan: scan.voxels > 0)
+
+    def names():
+        masked, unmasked = rows[0], replace(rows[0], mask=None)
+        return [prepare_case(row, recipe.cases, tmp_path).name for row in (masked, unmasked)]
+
+    first = names()
+    assert names() == first and first[0] != first[1]
+    card = cases.read_card(cases.WEIGHTS / cases.BRAIN_MODEL)
+    other = replace(card, files={"brain.onnx": "of another network"})
+    monkeypatch.setattr(cases, "read_card", lambda folder: other)
+    again = names()
+    assert again[0] == first[0] and again[1] != first[1]
+
+
+def test_cases_keep_no_file_open(rows, recipe, work):
+    """A process may have some thousand, cases are not as few."""
+    descriptors = Path("/proc/self/fd")
+    if not descriptors.is_dir():
+        pytest.skip("needs /proc to count them")
+    before = len(list(descriptors.iterdir()))
+    loaded = prepare_cases([rows[0]] * 20, recipe.cases, work.cache / "images")
+    assert all(case.channels.any() and case.labels.any() and case.brain.any() for case in loaded)
+    assert len(list(descriptors.iterdir())) <= before + 3
 
 
 def test_processes_give_the_same(rows, recipe, work, tmp_path):
@@ -127,6 +158,13 @@ def test_labels_that_do_not_match(tmp_path, array, shift, sentence):
     nib.save(nib.Nifti1Image(array.astype(np.float32), affine), tmp_path / "l.nii.gz")
     with pytest.raises(UserError, match=sentence):
         read_labels(tmp_path / "l.nii.gz", scan_of((4, 4, 4), (1, 1, 1)))
+
+
+def test_a_fourth_axis_of_one_is_dropped_as_that_of_the_scan_is(tmp_path):
+    array = np.arange(64).reshape(4, 4, 4, 1)
+    nib.save(nib.Nifti1Image(array.astype(np.int16), np.eye(4)), tmp_path / "l.nii.gz")
+    labels = read_labels(tmp_path / "l.nii.gz", scan_of((4, 4, 4), (1, 1, 1)))
+    np.testing.assert_array_equal(labels, array[..., 0])
 
 
 def test_label_that_is_no_nifti(tmp_path):

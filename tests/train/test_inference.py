@@ -6,11 +6,14 @@ from microbleeds.models.config import NetworkConfig
 from microbleeds.models.engine import predict_volume
 from microbleeds.models.initialise import initialise
 from microbleeds.models.networks import Detector, Teacher
-from microbleeds.train.cases import prepare_case
+from microbleeds.prepare.grid import Grid
+from microbleeds.train import inference
+from microbleeds.train.cases import UNRATED, Case, prepare_case
 from microbleeds.train.inference import (
     Found,
     TorchEngine,
     case_candidates,
+    detector_figure,
     figure,
     patch_logits,
 )
@@ -63,3 +66,25 @@ def test_a_raw_detector_that_marks_everything_gives_few_candidates(rows, recipe,
     initialise(network, 0)
     candidates = case_candidates(TorchEngine(network.eval()), case, threshold=0.0)
     assert 0 < (candidates.labels > 0).sum() <= 0.003 * case.brain.sum()
+
+
+def test_what_is_found_at_unrated_microbleeds_does_not_count_against_a_detector(monkeypatch):
+    """Of eight places that a detector marks half are rated and half are not, which it prefers."""
+    shape = (60, 60, 12)
+    labels, probability = np.zeros(shape, np.uint16), np.zeros(shape, np.float32)
+    centres = []
+    for place in range(8):
+        i, j = 5 + 13 * (place % 4), 5 + 13 * (place // 4)
+        box = np.s_[i : i + 3, j : j + 3, 4:6]
+        labels[box] = UNRATED if place % 2 else place // 2 + 1
+        probability[box] = 0.9 if place % 2 else 0.8
+        if place % 2 == 0:
+            centres.append((i + 1, j + 1, 4.5))
+    arrays = {
+        "channels": np.zeros((3, *shape), np.float16),
+        "labels": labels,
+        "brain": np.ones(shape, bool),
+    }
+    case = Case("a", arrays.__getitem__, np.array(centres), Grid(shape, np.eye(4)))
+    monkeypatch.setattr(inference, "predict_volume", lambda engine, channels: probability)
+    assert detector_figure(Detector(CONFIG), [case], threshold=0.2) == 1

@@ -10,10 +10,10 @@ from torch import nn
 
 from microbleeds.errors import UserError
 from microbleeds.models.config import NetworkConfig
-from microbleeds.models.freeze import freeze
+from microbleeds.models.freeze import freeze, layers
 from microbleeds.models.initialise import initialise
 from microbleeds.models.networks import Student
-from microbleeds.train.loop import TrainSettings, fit, learning_rate
+from microbleeds.train.loop import Fit, TrainSettings, fit, learning_rate
 
 CONFIG = NetworkConfig(1, (4, 8), ((2, 2, 1),), (8, 8, 4))
 SETTINGS = TrainSettings(
@@ -122,6 +122,16 @@ def test_loss_falls_and_frozen_layers_stay(tmp_path):
     for key, value in before.items():
         same = torch.equal(value, after[key])
         assert same == key.startswith(("inpconv", "convfirst")), key
+
+
+def test_a_network_with_all_layers_frozen_is_only_validated(tmp_path):
+    network = student()
+    freeze(network, layers(network))
+    before = weights(network)
+    result = fit(network, next_batch, loss_fn, SETTINGS, tmp_path, validate)
+    assert result == Fit(0, validate(network), True)
+    assert all(torch.equal(v, network.state_dict()[k]) for k, v in before.items())
+    assert not network.training
 
 
 def test_checkpoint_of_another_network_is_refused(tmp_path):

@@ -9,9 +9,8 @@ from microbleeds.steps import Candidate, Candidates
 from microbleeds.steps.discriminate import extract_patches
 from microbleeds.train.augment import AugmentSettings
 from microbleeds.train.cases import UNRATED, Case
-from microbleeds.train.inference import Found
+from microbleeds.train.inference import NEAR_MM, Found
 from microbleeds.train.places import (
-    NEAR_MM,
     PatchSampler,
     Places,
     find_doubts,
@@ -35,7 +34,12 @@ def case():
     image = np.where(labels > 0, 0.9, 0.4).astype(np.float16)
     centres = np.array([[20.5, 20.5, 8], [40.5, 40.5, 8]])
     stack = np.stack([image, image, image])
-    return Case("one", stack, labels, np.ones(SHAPE, bool), centres, Grid(SHAPE, AFFINE))
+    arrays = {"channels": stack, "labels": labels, "brain": np.ones(SHAPE, bool)}
+    return Case("one", arrays.__getitem__, centres, Grid(SHAPE, AFFINE))
+
+
+def with_channels(one, channels):
+    return replace(one, array=lambda name: channels if name == "channels" else one.array(name))
 
 
 def candidates(*boxes):
@@ -88,9 +92,8 @@ def test_candidates_on_what_is_too_small_teach_nothing():
 def test_missed_microbleeds_and_empty_heads():
     missed = sort_places(case(), candidates())
     assert len(missed.positive) == 2 and len(missed.found.xyz_mm) == 0
-    healthy = case()
-    healthy = Case("h", healthy.channels, 0 * healthy.labels, healthy.brain, np.empty((0, 3)),
-                   healthy.grid)  # fmt: skip
+    healthy = replace(case(), centres=np.empty((0, 3)))
+    healthy.labels[:] = 0
     places = sort_places(healthy, candidates(np.s_[0:2, 0:2, 2]))
     assert len(places.positive) == 0 and len(places.negative) == 21
 
@@ -140,7 +143,7 @@ def test_patches_are_those_of_detection(spacing, least_mm, zoom, seen):
     Zoom widens their spacing, if they have one.
     """
     noise = np.random.default_rng(1).uniform(0.1, 1, (3, *SHAPE)).astype(np.float16)
-    one = replace(case(), channels=noise)
+    one = with_channels(case(), noise)
     corner = Places(np.array([mm((0, 59, 1))]), np.array([mm((30, 30, 8))]), None)
     wide = replace(STILL, zoom=(zoom, zoom))
     sampler = PatchSampler(

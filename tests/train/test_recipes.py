@@ -181,7 +181,7 @@ def test_the_doubts_of_an_earlier_student_reach_the_sampler(
     given = []
     real = recipes.PatchSampler
     monkeypatch.setattr(
-        recipes, "PatchSampler", lambda *a, doubts: given.append((a[1], doubts)) or real(*a)
+        recipes, "PatchSampler", lambda *a, doubts, **k: given.append((a[1], doubts)) or real(*a)
     )
     folder, _ = detector
     train_student(rows, tmp_path / "first", recipe, work, folder, None)
@@ -190,6 +190,19 @@ def test_the_doubts_of_an_earlier_student_reach_the_sampler(
     assert none == ()
     assert [len(d) for d in doubts] == [len(p.negative) for p in places]
     assert all(((d > 0) & (d < 1)).all() for d in doubts)
+
+
+def test_doubts_are_of_the_patches_that_the_recipe_takes(recipe, tmp_path):
+    save_network(build("student", recipe.network), "student", tmp_path)
+    changes = (
+        {},
+        {"patch_spacing_mm": None},
+        {"min_patch_slice_mm": 1.0},
+        {"network": replace(recipe.network, patch_shape=(12, 12, 6))},
+    )
+    names = [recipes._doubts_name(tmp_path, replace(recipe, **change)) for change in changes]
+    assert len(set(names)) == len(changes)
+    assert recipes._doubts_name(tmp_path, replace(recipe, alpha=0.1)) == names[0]
 
 
 def test_loading_what_is_not_there(tmp_path, recipe):

@@ -23,7 +23,8 @@ def case(centres, affine=None):
     brain = np.zeros(SHAPE, bool)
     brain[4:16, 4:14, 2:8] = True
     grid = Grid(SHAPE, np.diag([0.5, 0.5, 2, 1.0]) if affine is None else affine)
-    return Case("a", channels, labels, brain, np.array(centres, float).reshape(-1, 3), grid)
+    arrays = {"channels": channels, "labels": labels, "brain": brain}
+    return Case("a", arrays.__getitem__, np.array(centres, float).reshape(-1, 3), grid)
 
 
 def test_every_second_patch_holds_a_microbleed_even_near_the_border():

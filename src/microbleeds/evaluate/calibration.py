@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 
 from microbleeds.evaluate.matching import Findings
 from microbleeds.settings import Calibration
-from microbleeds.steps.discriminate import calibrated, log_odds
+from microbleeds.steps.discriminate import log_odds
 
 
 @dataclass(frozen=True)
@@ -53,19 +53,6 @@ def fit_calibration(findings: Findings) -> Calibration:
 
     intercept, slope = minimize(loss, (0.0, 1.0)).x
     return Calibration(float(intercept), float(slope)) if slope > 0 else Calibration()
-
-
-def calibrate(findings: Findings, calibration: Calibration) -> Findings:
-    """The findings with corrected confidences; their order by confidence stays."""
-    return replace(
-        findings,
-        table=tuple(
-            replace(row, confidence=float(calibrated(np.array(row.confidence), calibration)))
-            if row.detected
-            else row
-            for row in findings.table
-        ),
-    )
 
 
 def reliability(findings: Findings, bins: int = 10) -> Reliability:

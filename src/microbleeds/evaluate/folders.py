@@ -18,7 +18,10 @@ from microbleeds.evaluate.read import (
     read_detections,
     read_true_labels,
 )
+from microbleeds.report.bids import stem_with_space
 from microbleeds.report.files import write_json, write_table
+
+_TELLING = ("run", "acq", "echo")  # entities of BIDS that tell two images of a session apart
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,9 @@ def evaluate_folders(
 def pair_names(predicted: Iterable[str], true: Iterable[str]) -> dict[str, str]:
     """The true name for each predicted one.
 
-    The same name; else one that begins with the other and `_`; else the same BIDS subject and
-    session. Raises UserError when a name has no counterpart or more than one.
+    The same name, as `detect` or as `cohort` writes it (`stem_with_space`); else one that begins
+    with the other and `_`; else the same BIDS subject and session, and no other run, acquisition
+    or echo. Raises UserError when a name has no counterpart or more than one.
     """
     predicted, true = list(predicted), list(true)
     pairs = {}
@@ -153,7 +157,7 @@ def _truth_reader(
 
 
 def _equal(one: str, other: str) -> bool:
-    return one == other
+    return one == other or one == stem_with_space(other) or stem_with_space(one) == other
 
 
 def _begins(one: str, other: str) -> bool:
@@ -162,7 +166,9 @@ def _begins(one: str, other: str) -> bool:
 
 def _one_subject(one: str, other: str) -> bool:
     first, second = (
-        [part for part in name.split("_") if part.startswith(("sub-", "ses-"))]
-        for name in (one, other)
+        dict(part.split("-", 1) for part in name.split("_") if "-" in part) for name in (one, other)
     )
-    return bool(first) and first == second
+    same_person = "sub" in first and all(first.get(k) == second.get(k) for k in ("sub", "ses"))
+    return same_person and all(
+        first[key] == second[key] for key in _TELLING if key in first and key in second
+    )

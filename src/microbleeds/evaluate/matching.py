@@ -76,8 +76,8 @@ def match(
 ) -> tuple[Finding, ...]:
     """The findings of one scan.
 
-    smallest_mm3: true microbleeds of a known, smaller volume are left out when all are matched:
-    neither found nor missed, and what was detected there is not false either.
+    smallest_mm3: true microbleeds of a known, smaller volume are left out: they are neither found
+    nor missed, and what would hit one of them, and hits no other, is not false either.
 
     - `overlap`: any common voxel. One detection may hit several lesions and several detections
       one lesion; none of these is false. Needs label images on one grid. (Sundaresan et al. 2023)
@@ -91,13 +91,15 @@ def match(
       pairs within `distance_mm` or with the true centre inside the detection. At a threshold,
       fewer detections might have been assigned better.
     """
-    pairs = _POLICIES[policy](predicted, truth, distance_mm)
     distances = cdist(predicted.xyz_mm, truth.xyz_mm)
+    reached = _reached(predicted, truth, policy, distances, distance_mm)
+    counted = _counted(truth, smallest_mm3)
+    columns = np.flatnonzero(counted)
+    pairs = _PAIRS[policy](reached[:, columns], distances[:, columns], predicted.confidence)
+    pairs[:, 1] = columns[pairs[:, 1]]
     dice = dice_of_hits(predicted, truth, pairs) if on_one_grid(predicted, truth) else {}
     findings = []
-    for lesion, xyz in enumerate(truth.xyz_mm):
-        if truth.volumes_mm3 is not None and truth.volumes_mm3[lesion] < smallest_mm3:
-            continue
+    for lesion in columns:
         hits = pairs[pairs[:, 1] == lesion, 0]
         findings.append(
             Finding(
@@ -105,56 +107,78 @@ def match(
                 is_lesion=True,
                 detected=len(hits) > 0,
                 confidence=float(predicted.confidence[hits].max(initial=0.0)),
-                xyz_mm=_triple(xyz),
+                xyz_mm=_triple(truth.xyz_mm[lesion]),
                 distance_mm=float(distances[hits, lesion].min()) if len(hits) else None,
-                dice=dice.get(lesion),
+                dice=dice.get(int(lesion)),
             )
         )
-    for false in np.setdiff1d(np.arange(len(predicted)), pairs[:, 0]):
+    no_hit = np.setdiff1d(np.arange(len(predicted)), pairs[:, 0])
+    for false in no_hit[~reached[np.ix_(no_hit, ~counted)].any(axis=1)]:
         confidence = float(predicted.confidence[false])
         findings.append(Finding(subject, False, True, confidence, _triple(predicted.xyz_mm[false])))
     return tuple(findings)
 
 
-def _overlap(predicted: Lesions, truth: Lesions, _distance_mm: float) -> Pairs:
+def _counted(truth: Lesions, smallest_mm3: float) -> NDArray[np.bool_]:
+    """Which true microbleeds are not known to be smaller, (T,)."""
+    if truth.volumes_mm3 is None:
+        return np.ones(len(truth), bool)
+    return ~(truth.volumes_mm3 < smallest_mm3)  # NaN: not known
+
+
+def _reached(
+    predicted: Lesions,
+    truth: Lesions,
+    policy: Policy,
+    distances: NDArray[np.float64],
+    distance_mm: float,
+) -> NDArray[np.bool_]:
+    """Which detection may hit which true lesion, (P, T)."""
+    if policy == "valdo":
+        return distances < distance_mm
+    if policy == "one-to-one":
+        return (distances <= distance_mm) | _centre_inside(predicted, truth)
     if not on_one_grid(predicted, truth):
         raise UserError(
             "The policy 'overlap' needs label images of detections and truth on one grid; "
             "use 'valdo' or 'one-to-one', which compare centres."
         )
-    return np.argwhere(shared_voxels(predicted, truth))
+    return shared_voxels(predicted, truth) > 0
 
 
-def _valdo(predicted: Lesions, truth: Lesions, distance_mm: float) -> Pairs:
-    if not len(predicted) or not len(truth):
+def _overlap(
+    reached: NDArray[np.bool_], _distances: NDArray[np.float64], _confidence: NDArray[np.float64]
+) -> Pairs:
+    return np.argwhere(reached)
+
+
+def _valdo(
+    reached: NDArray[np.bool_], distances: NDArray[np.float64], confidence: NDArray[np.float64]
+) -> Pairs:
+    if not reached.any():
         return np.empty((0, 2), int)
-    distances = cdist(predicted.xyz_mm, truth.xyz_mm)
-    claimed = distances.argmin(axis=1)
-    nearest = distances.min(axis=1)
+    claimed, nearest = distances.argmin(axis=1), distances.min(axis=1)
     pairs = []
-    for lesion in range(len(truth)):
-        claims = np.flatnonzero((claimed == lesion) & (nearest < distance_mm))
+    for lesion in range(reached.shape[1]):
+        claims = np.flatnonzero((claimed == lesion) & reached[:, lesion])
         if len(claims):
-            best = np.lexsort((nearest[claims], -predicted.confidence[claims]))[0]
+            best = np.lexsort((nearest[claims], -confidence[claims]))[0]
             pairs.append((claims[best], lesion))
-    return np.array(pairs, int).reshape(-1, 2)
+    return np.array(pairs, int)
 
 
-def _one_to_one(predicted: Lesions, truth: Lesions, distance_mm: float) -> Pairs:
-    distances = cdist(predicted.xyz_mm, truth.xyz_mm)
-    allowed = (distances <= distance_mm) | _centre_inside(predicted, truth)
+def _one_to_one(
+    reached: NDArray[np.bool_], distances: NDArray[np.float64], _confidence: NDArray[np.float64]
+) -> Pairs:
     forbidden = 1 + distances.sum()  # dearer than any set of allowed pairs
-    rows, lesions = linear_sum_assignment(np.where(allowed, distances, forbidden))
+    rows, lesions = linear_sum_assignment(np.where(reached, distances, forbidden))
     pairs: Pairs = np.stack([rows, lesions], axis=1)
-    kept: Pairs = pairs[allowed[rows, lesions]]
+    kept: Pairs = pairs[reached[rows, lesions]]
     return kept
 
 
-_POLICIES: dict[Policy, Callable[[Lesions, Lesions, float], Pairs]] = {
-    "overlap": _overlap,
-    "valdo": _valdo,
-    "one-to-one": _one_to_one,
-}
+_Choose = Callable[[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]], Pairs]
+_PAIRS: dict[Policy, _Choose] = {"overlap": _overlap, "valdo": _valdo, "one-to-one": _one_to_one}
 
 
 def _centre_inside(predicted: Lesions, truth: Lesions) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from microbleeds.mni.check import brain_cm3, brain_overlap, on_grid, problem_of
 from microbleeds.mni.coarse import WORK_MM, CoarseHead, coarse_scan, coarse_template, to_itk
 from microbleeds.mni.search import likely_starts
 from microbleeds.scan import Scan
-from microbleeds.threads import allowed_threads
+from microbleeds.threads import allowed_threads, limit_simpleitk
 
 Kind = Literal["affine", "similarity"]
 LEAST_CM3 = 50.0  # of brain; less says too little
@@ -58,6 +58,7 @@ def register_to_mni(scan: Scan, brain: NDArray[np.bool_], threads: int = 0) -> R
     """
     if not brain.any():
         return unregistered("the brain mask is empty")
+    limit_simpleitk(threads)
     head, template = coarse_scan(scan, brain), coarse_template()
     if (volume := brain_cm3(head)) < LEAST_CM3:
         return unregistered(f"it shows {volume:.0f} cm3 of brain, less than {LEAST_CM3:g}")

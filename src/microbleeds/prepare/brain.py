@@ -16,6 +16,7 @@ from scipy import ndimage
 from microbleeds.errors import UserError
 from microbleeds.models.engine import Engine, predict_volume
 from microbleeds.prepare.grid import Grid, to_grid
+from microbleeds.threads import limit_simpleitk
 
 if TYPE_CHECKING:  # scan.py reads the contrast with a module of this package
     from microbleeds.scan import Scan
@@ -44,6 +45,7 @@ def brain_mask(scan: Scan, engine: Engine) -> NDArray[np.bool_]:
     """
     if scan.contrast == "qsm" and (reconstructed := _reconstructed(scan)) is not None:
         return reconstructed
+    limit_simpleitk(engine.threads)
     box = _signal_box(scan.voxels)
     mask = np.zeros(scan.voxels.shape, bool)
     if box is None or _is_noise(scan.voxels[box]):

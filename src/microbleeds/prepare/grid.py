@@ -20,6 +20,9 @@ FWHM_PER_SIGMA = 2.3548
 # Spacings closer than this ratio count as equal: nearly isotropic scans are sliced across the body
 # as others are, not along whichever side of the voxel is longer by a little.
 SAME_SPACING = 1.35
+# Zero-filling makes thin slices across the body closer than the voxel's sides in them, by up to
+# this ratio: twice, and a little for the rounding of headers.
+FILLED = 2.1
 VOXEL_ERROR = 1e-3  # in voxels: nearer than this to a voxel is the voxel
 
 
@@ -41,9 +44,17 @@ class Grid:
 
 
 def slice_axis(affine: NDArray[np.float64]) -> int:
-    """Axis across slices: the largest spacing; among about equal ones the nearest to S-I."""
+    """Axis across slices: the largest spacing; among about equal ones the nearest to S-I.
+
+    The nearest to S-I also where it is the finest and the two others, larger by up to `FILLED`,
+    are about equal: zero-filled slices across the body, as no thick ones along it are.
+    """
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     superior = np.abs(affine[2, :3]) / spacing
+    up = int(np.argmax(superior))
+    others = np.delete(spacing, up)
+    if others.max() <= min(SAME_SPACING * others.min(), FILLED * spacing[up]):
+        return up
     return int(np.argmax(np.where(spacing * SAME_SPACING >= spacing.max(), superior, -1.0)))
 
 

@@ -14,6 +14,7 @@ from microbleeds.prepare.symmetry import radial_symmetry
 from microbleeds.prepare.vessels import paint_vessels, vesselness
 from microbleeds.scan import Scan
 from microbleeds.settings import PrepareSettings
+from microbleeds.threads import limit_simpleitk
 
 
 def prepare(
@@ -39,6 +40,7 @@ def prepare_image(
     scan: Scan, brain_mask: NDArray[np.bool_], settings: PrepareSettings, threads: int = 0
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], Grid]:
     """The image of `prepare` alone, the brain in it, and their grid; the rest is made of these."""
+    limit_simpleitk(threads)
     grid = working_grid(scan, brain_mask, settings)
     voxels = to_grid(scan.voxels, scan.affine, grid, order=1)
     brain = _with_signal(to_grid(brain_mask, scan.affine, grid, order=1) >= 0.5, voxels)

@@ -32,7 +32,8 @@ class Traits:
     of the spread of the whole brain). dark, bright: shares of the brain with less than half, and
     more than one and a half times, the median signal (QSM: four sigmas above and below it).
     rim: how much darker (in the prepared image, where tissue is 0.5 and a void 1) the outer 6 mm
-    of the brain are than what lies deeper than 15 mm.
+    of the brain are than what lies deeper than 15 mm; 0 where there is nothing so deep. Where the
+    field of view ends is no rim.
     """
 
     in_plane_mm: float
@@ -61,8 +62,6 @@ def measure_traits(
     strides = np.maximum(np.rint(_COARSE_MM / grid.spacing), 1).astype(int)
     every = tuple(slice(step // 2, None, step) for step in strides)
     image, inside = image[every], inside[every]
-    depth = distance_transform_edt(np.pad(inside, 1), grid.spacing * strides)
-    depth = depth[1:-1, 1:-1, 1:-1]
     values = image[inside]
     dark, bright = values > _DARK, values < _BRIGHT
     if scan.contrast == "qsm":
@@ -75,7 +74,7 @@ def measure_traits(
         noise=_noise(*_some_slices(scan.voxels, brain, across), scan.contrast, in_plane),
         dark=_share(dark),
         bright=_share(bright),
-        rim=_median(image[inside & (depth <= _RIM_MM)]) - _median(image[depth > _DEEP_MM]),
+        rim=_rim(image, inside, grid.spacing * strides),
     )
 
 
@@ -85,6 +84,16 @@ def _cut(brain: NDArray[np.bool_]) -> float:
         areas = brain.sum(axis=tuple(other for other in range(3) if other != axis))
         shares += [areas[0] / areas.max(), areas[-1] / areas.max()]
     return float(max(shares))
+
+
+def _rim(
+    image: NDArray[np.float32], inside: NDArray[np.bool_], spacing: NDArray[np.float64]
+) -> float:
+    if inside.all():  # no edge in view to be deep from
+        return 0.0
+    depth = distance_transform_edt(inside, spacing)
+    outer, deep = image[inside & (depth <= _RIM_MM)], image[depth > _DEEP_MM]
+    return _median(outer) - _median(deep) if outer.size and deep.size else 0.0
 
 
 def _some_slices(

@@ -14,8 +14,9 @@ from microbleeds.prepare.grid import Grid
 from microbleeds.settings import Calibration, Contrast, DiscriminateSettings
 from microbleeds.steps import Candidate, Candidates
 
-# Seven of ten candidates get less than this from the first look, and no mirror images: of 5,151 on
-# simulated heads none of these would have reached even the sensitive threshold.
+# Seven of ten candidates get less than this joint probability, calibrated, from the first look, and
+# no mirror images: of 5,151 on simulated heads none of these would have reached even the sensitive
+# threshold.
 HOPELESS = 0.005
 STEP_2 = "step 2"  # what its reasons begin with
 _BATCH = 32

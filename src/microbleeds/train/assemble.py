@@ -11,7 +11,7 @@ from typing import Any, cast, get_args
 import numpy as np
 
 from microbleeds import __version__
-from microbleeds.evaluate.calibration import calibrate, fit_calibration
+from microbleeds.evaluate.calibration import fit_calibration
 from microbleeds.evaluate.froc import Froc, froc, threshold_at, tpr_at
 from microbleeds.evaluate.lesions import from_centres
 from microbleeds.evaluate.matching import Findings, joined, match
@@ -89,7 +89,8 @@ def write_model(
 ) -> ModelCard:
     """Write a model folder, its probabilities and operating points calibrated on `rows`.
 
-    The points keep to `FALSE_POSITIVES`.
+    The points keep to `FALSE_POSITIVES`. `detect` runs twice for them: which candidates step 2
+    looks at again depends on the calibration (`HOPELESS`).
 
     Everything is made aside and then moved into `out`, the card last; other files there stay.
     Raises UserError when the folder cannot be made or a row cannot be used.
@@ -114,14 +115,13 @@ def write_model(
     card = write_model_folder(temporary, open_card, networks)
     findings = final_findings(load_models(temporary), rows, recipe.smallest_mm3)
     calibration, other = fit_calibrations(findings)
-    curve = froc(
-        joined(calibrate(findings[kind], calibration.get(kind, other)) for kind in findings)
-    )
+    card = replace(card, calibration=calibration, other_calibration=other)
+    write_card(card, temporary)
+    findings = final_findings(load_models(temporary), rows, recipe.smallest_mm3)
+    curve = froc(joined(findings.values()))
     card = replace(
         card,
         contrasts=about.contrasts or tuple(findings),
-        calibration=calibration,
-        other_calibration=other,
         operating_points=operating_points(curve, recipe.candidate_threshold),
         training={
             "version": __version__,

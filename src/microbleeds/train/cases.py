@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,8 +19,9 @@ from scipy import ndimage
 
 from microbleeds.errors import UserError
 from microbleeds.files import make_folder
+from microbleeds.models.card import read_card
 from microbleeds.models.engine import Engine
-from microbleeds.models.zoo import load_brain
+from microbleeds.models.zoo import BRAIN_MODEL, WEIGHTS, load_brain
 from microbleeds.prepare import Prepared
 from microbleeds.prepare.grid import Grid, labels_to_scan
 from microbleeds.scan import Scan
@@ -29,7 +30,7 @@ from microbleeds.steps.conspicuity import conspicuity
 from microbleeds.train.data import Row
 from microbleeds.train.masks import imperfect_mask
 
-FORMAT = 3  # of the cache; raise it when `prepare` changes what it returns
+FORMAT = 4  # of the cache; raise it when `prepare` changes what it returns
 
 
 UNRATED = np.uint16(65535)  # in `Case.labels`: neither a microbleed nor none
@@ -54,18 +55,31 @@ class CaseSettings:
 class Case:
     """One prepared training image on its working grid.
 
-    name: unique in its cache.
-    channels: (3, X, Y, Z) float16: image, symmetry, vessels. brain: (X, Y, Z) bool.
-    labels: (X, Y, Z) uint16, 0, the number of a microbleed or `UNRATED`. All three are memory
-    maps. centres: (N, 3) float, mean voxel of microbleed 1..N.
+    name: unique in its cache. array: gives the channels, the labels or the brain by that name.
+    Those of a cache are opened anew each time: every memory map holds a file open, and a process
+    may not open as many as there are cases.
+    centres: (N, 3) float, mean voxel of microbleed 1..N.
     """
 
     name: str
-    channels: NDArray[np.float16]
-    labels: NDArray[np.uint16]
-    brain: NDArray[np.bool_]
+    array: Callable[[str], NDArray[Any]]
     centres: NDArray[np.float64]
     grid: Grid
+
+    @property
+    def channels(self) -> NDArray[np.float16]:
+        """Image, symmetry and vessels, (3, X, Y, Z)."""
+        return self.array("channels")
+
+    @property
+    def labels(self) -> NDArray[np.uint16]:
+        """0, the number of a microbleed or `UNRATED`, (X, Y, Z)."""
+        return self.array("labels")
+
+    @property
+    def brain(self) -> NDArray[np.bool_]:
+        """The mask, (X, Y, Z)."""
+        return self.array("brain")
 
     @property
     def centres_mm(self) -> NDArray[np.float64]:
@@ -142,7 +156,7 @@ def read_labels(path: Path, scan: Scan) -> NDArray[np.int64]:
     """Whole-numbered label image on the scan's grid; UserError when it is anything else."""
     try:
         image: Any = nib.load(path)
-        values = np.asarray(image.dataobj)
+        values = np.squeeze(np.asarray(image.dataobj))  # a fourth axis of one
     except Exception as error:  # gzip, zlib, nibabel and NumPy each have their own
         raise UserError(f"The label {path} cannot be read as NIfTI ({error}).") from error
     if values.shape != scan.voxels.shape:
@@ -167,7 +181,8 @@ def _place(row: Row, settings: CaseSettings, folder: Path) -> Path:
     """Where the case is kept: a name made of all that it depends on."""
     files = [row.image, row.label, *([row.mask] if row.mask else [])]
     facts = [(str(file.resolve()), file.stat().st_mtime_ns, file.stat().st_size) for file in files]
-    text = json.dumps([FORMAT, asdict(settings), row.contrast, row.mask is None, facts])
+    brain = None if row.mask else read_card(WEIGHTS / BRAIN_MODEL).files  # what makes the mask
+    text = json.dumps([FORMAT, asdict(settings), row.contrast, brain, facts])
     return (
         folder / f"{row.image.name.split('.')[0]}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     )
@@ -203,12 +218,15 @@ def _prepare(row: Row, settings: CaseSettings, folder: Path) -> None:
 
 
 def _load(place: Path) -> Case:
-    channels, labels, brain = (
-        np.load(place / f"{name}.npy", mmap_mode="r") for name in ("channels", "labels", "brain")
-    )
-    grid = Grid((brain.shape[0], brain.shape[1], brain.shape[2]), np.load(place / "affine.npy"))
-    centres = np.load(place / "centres.npy")
-    return Case(place.name, channels, labels, brain, centres, grid)
+    array = partial(_kept_array, place)
+    x, y, z = array("brain").shape
+    grid = Grid((x, y, z), np.load(place / "affine.npy"))
+    return Case(place.name, array, np.load(place / "centres.npy"), grid)
+
+
+def _kept_array(place: Path, name: str) -> NDArray[Any]:
+    kept: NDArray[Any] = np.load(place / f"{name}.npy", mmap_mode="r")
+    return kept
 
 
 def _centres(labels: NDArray[np.uint16]) -> NDArray[np.float64]:

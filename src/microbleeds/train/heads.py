@@ -17,6 +17,7 @@ from microbleeds.prepare.grid import to_grid
 from microbleeds.scan import read_mask, read_scan
 from microbleeds.simulate.contrast import Shape, random_head
 from microbleeds.simulate.heads import Head, read_head
+from microbleeds.threads import limit_simpleitk
 from microbleeds.train.data import subject_of
 
 
@@ -65,6 +66,7 @@ def load_source(row: BrainRow) -> Source:
         return read_head(row.anatomy)
     if row.image is None or row.mask is None:
         raise ValueError("a row without an anatomy has an image and a mask")
+    limit_simpleitk()
     scan = read_scan(row.image)
     mask = read_mask(row.mask, scan)
     grid = isotropic_grid(scan.voxels.shape, scan.affine, (1, 1, 1))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from microbleeds.evaluate.froc import froc, tpr_at
@@ -20,9 +21,10 @@ from microbleeds.settings import CandidateSettings
 from microbleeds.steps import Candidates
 from microbleeds.steps.candidates import find_candidates
 from microbleeds.steps.discriminate import extract_patches, joint_probability, patch_spacing
-from microbleeds.train.cases import Case
+from microbleeds.train.cases import UNRATED, Case
 from microbleeds.train.settings import Recipe
 
+NEAR_MM = 2.0  # a candidate this near to a microbleed shows it
 RATES = (0.5, 1.0, 2.0, 4.0, 8.0)  # false positives a scan at which sensitivity is averaged
 _BATCH = 32
 _MOST_OF_BRAIN = 0.002  # for candidates; 170 microbleeds of 3 mm fill so much
@@ -64,6 +66,36 @@ def case_candidates(engine: Engine, case: Case, threshold: float) -> Candidates:
     if most > threshold:  # half of a peak would be everywhere
         settings = CandidateSettings(threshold=most, reach=1.0)
     return find_candidates(probability, case.prepared, settings)
+
+
+def counted(case: Case, candidates: Candidates) -> Candidates:
+    """The candidates without those at unrated microbleeds alone, which count neither way."""
+    labels = np.asarray(case.labels)
+    at_rated = touched(case, candidates, (labels > 0) & (labels != UNRATED))
+    kept = at_rated | ~touched(case, candidates, labels == UNRATED)
+    table = (row for row, is_kept in zip(candidates.table, kept, strict=True) if is_kept)
+    return replace(candidates, table=tuple(table))
+
+
+def touched(case: Case, candidates: Candidates, target: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which candidates overlap `target`, or have their centre within `NEAR_MM` of it: (N,)."""
+    overlapping = np.isin([row.index for row in candidates.table], candidates.labels[target])
+    near = distances(case, target, found(case, candidates).xyz_mm) <= NEAR_MM
+    either: NDArray[np.bool_] = overlapping | near
+    return either
+
+
+def distances(
+    case: Case, target: NDArray[np.bool_], points: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """From points (N, 3) in scanner mm to the nearest voxel of `target`; infinite without any."""
+    voxels = np.argwhere(target)
+    if not len(voxels):
+        return np.full(len(points), np.inf)
+    affine = case.grid.affine
+    tree = KDTree(voxels @ affine[:3, :3].T + affine[:3, 3])
+    nearest: NDArray[np.float64] = tree.query(points)[0]
+    return nearest
 
 
 def found(case: Case, candidates: Candidates) -> Found:
@@ -128,4 +160,6 @@ def figure(cases: Iterable[Found]) -> float:
 def detector_figure(network: Detector, cases: Sequence[Case], threshold: float) -> float:
     """The figure of a detector on whole volumes."""
     engine = TorchEngine(network)
-    return figure(found(case, case_candidates(engine, case, threshold)) for case in cases)
+    return figure(
+        found(case, counted(case, case_candidates(engine, case, threshold))) for case in cases
+    )

@@ -90,12 +90,16 @@ def fit(
         the ones left in `network`. Without it the last (averaged) weights are.
     time_limit_s: stop after so many seconds of this call, checkpoint written.
     identity: digest of data and settings; a checkpoint with another one is refused.
+    A network with all layers frozen stays as it is, and is only validated.
     Raises UserError when the folder's checkpoint is damaged or belongs to another training, or the
     loss overflows.
     """
     make_folder(folder)
     if settings.threads:
         torch.set_num_threads(settings.threads)
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        network.eval()
+        return Fit(0, math.nan if validate is None else validate(network), True)
     fabric = _fabric()
     state, wrapped = _start(network, settings, fabric)
     resume(state, folder, identity)

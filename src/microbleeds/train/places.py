@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 
 from microbleeds.errors import UserError
 from microbleeds.files import whole_file
@@ -23,13 +22,20 @@ from microbleeds.steps import Candidates
 from microbleeds.steps.discriminate import extract_patches, patch_spacing
 from microbleeds.train.augment import AugmentSettings, augment, turn
 from microbleeds.train.cases import UNRATED, Case
-from microbleeds.train.inference import Found, case_candidates, found, patch_probabilities
+from microbleeds.train.inference import (
+    Found,
+    case_candidates,
+    counted,
+    distances,
+    found,
+    patch_probabilities,
+    touched,
+)
 from microbleeds.train.loop import Batch
 from microbleeds.train.sampling import brain_voxel
 from microbleeds.train.settings import Recipe
 
 PLACES_FORMAT = 2  # of the kept files; raise it when `sort_places` changes what it returns
-NEAR_MM = 2.0  # a candidate this near to a microbleed shows it
 CLEAR_MM = 6.0  # elsewhere in the brain must be this far from every microbleed
 _ELSEWHERE = 20  # such places a case
 
@@ -188,42 +194,17 @@ def sort_places(case: Case, candidates: Candidates) -> Places:
     No place is both: what is within `NEAR_MM` of a labelled voxel is never a look-alike. Nothing is
     learnt at those that are unrated, and what was found there counts neither way.
     """
-    seen = found(case, candidates)
+    rated = counted(case, candidates)
+    seen = found(case, rated)
     labels = np.asarray(case.labels)
-    positive = _touched(case, candidates, seen, (labels > 0) & (labels != UNRATED))
-    labelled = positive | _touched(case, candidates, seen, labels == UNRATED)
-    rated = positive | ~labelled
+    positive = touched(case, rated, (labels > 0) & (labels != UNRATED))
     elsewhere = _elsewhere(case)
-    distance = _distances(case, labels > 0, elsewhere)
+    clear = distances(case, labels > 0, elsewhere) > CLEAR_MM
     return Places(
         np.concatenate([case.centres_mm, seen.xyz_mm[positive]]),
-        np.concatenate([seen.xyz_mm[~labelled], elsewhere[distance > CLEAR_MM]]),
-        replace(seen, xyz_mm=seen.xyz_mm[rated], confidence=seen.confidence[rated]),
+        np.concatenate([seen.xyz_mm[~positive], elsewhere[clear]]),
+        seen,
     )
-
-
-def _touched(
-    case: Case, candidates: Candidates, seen: Found, target: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """Which candidates overlap `target`, or have their centre within `NEAR_MM` of it: (N,)."""
-    hit = np.zeros(len(candidates.table) + 1, bool)
-    hit[np.unique(candidates.labels[target])] = True
-    overlapping = hit[[row.index for row in candidates.table]]
-    touched: NDArray[np.bool_] = overlapping | (_distances(case, target, seen.xyz_mm) <= NEAR_MM)
-    return touched
-
-
-def _distances(
-    case: Case, target: NDArray[np.bool_], points: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """From points (N, 3) in scanner mm to the nearest voxel of `target`; infinite without any."""
-    voxels = np.argwhere(target)
-    if not len(voxels):
-        return np.full(len(points), np.inf)
-    affine = case.grid.affine
-    tree = KDTree(voxels @ affine[:3, :3].T + affine[:3, 3])
-    distances: NDArray[np.float64] = tree.query(points)[0]
-    return distances
 
 
 def _elsewhere(case: Case) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -220,8 +221,8 @@ def _on_patches(
     doubts: tuple[NDArray[np.float64], ...] = ()
     if mined is not None:
         earlier = cast(Student, load_network("student", mined))
-        name = f"doubts-{sha256(mined / 'student.safetensors')[:16]}"
-        doubts = find_doubts(earlier, learn, places, recipe, make_folder(work.cache / name))
+        folder = make_folder(work.cache / _doubts_name(mined, recipe))
+        doubts = find_doubts(earlier, learn, places, recipe, folder)
     shown = [place.found for place in places_of(detector, held_out, recipe, work)]
     sampler = PatchSampler(
         learn,
@@ -255,6 +256,13 @@ def _on_patches(
     write_json(out / RECIPE, recipe)
     save_network(network, kind, out)
     return done
+
+
+def _doubts_name(student: Path, recipe: Recipe) -> str:
+    """Of the folder of a student's doubts: it says which student, and what patches it is shown."""
+    shown = (recipe.network.patch_shape, recipe.patch_spacing_mm, recipe.min_patch_slice_mm)
+    patches = hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
+    return f"doubts-{sha256(student / 'student.safetensors')[:16]}-{patches}"
 
 
 def _network(kind: Kind, recipe: Recipe, settings: TrainSettings, start: Start | None) -> Network:
