@@ -61,8 +61,6 @@ class DiscriminateSettings:
     calibration: of the joint probability, by contrast; empty: none. One threshold then means the
     same in all contrasts, though look-alikes are more in one than in another.
     other_calibration: of a contrast that has none of its own.
-    patch_spacing_mm: of a patch's voxels, None for the grid's; min_patch_slice_mm: slices of the
-    grid that are closer than `patch_spacing_mm` has them are taken as they are down to this.
     """
 
     threshold: float = 0.5
@@ -71,8 +69,7 @@ class DiscriminateSettings:
     other_calibration: Calibration = field(default_factory=Calibration)
     mirrored: bool = False  # the student's mean over a patch and its mirror images in the slice
     patch_shape: tuple[int, int, int] = (32, 32, 16)
-    patch_spacing_mm: tuple[float, float, float] | None = (0.5, 0.5, 1.5)
-    min_patch_slice_mm: float | None = None
+    patch_spacing_mm: tuple[float, float, float] | None = (0.5, 0.5, 1.5)  # None: grid voxels
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from microbleeds.steps.discriminate import (
     extract_patches,
     joint_probability,
     mirrored_probability,
-    patch_spacing,
 )
 
 AFFINE = np.array(
@@ -56,37 +55,6 @@ def test_the_centre_of_an_odd_box_is_the_value_at_the_centre(channels):
         channels, GRID, in_scanner(np.array([[11.0, 12.0, 5.0]])), (3, 3, 3), (1.0, 1.0, 1.0)
     )
     np.testing.assert_allclose(patches[0, :, 1, 1, 1], channels[:, 11, 12, 5], atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("slice_mm", "least_mm", "seen_mm"),
-    [(0.8, 1.0, 1.0), (1.4, 1.0, 1.4), (3.0, 1.0, 2.0), (0.8, None, 2.0)],
-)
-def test_thin_slices_are_taken_as_they_are(slice_mm, least_mm, seen_mm):
-    grid = Grid((8, 8, 8), np.diag([0.5, 0.5, slice_mm, 1.0]))
-    assert patch_spacing(grid, (0.5, 0.6, 2.0), least_mm) == pytest.approx((0.5, 0.6, seen_mm))
-    assert patch_spacing(grid, None, least_mm) is None
-
-
-def test_step_2_takes_thin_slices_as_they_are(channels):
-    """What the student sees is `extract_patches` at the grid's own slices."""
-    grid = replace(GRID, affine=np.diag([0.5, 0.5, 1.4, 1.0]))
-    seen = []
-
-    class Student:
-        def run(self, batch):
-            seen.append(batch)
-            return np.full((len(batch), 2), 0.5, np.float32)
-
-    centre = (10.0, 9.0, 9.0)
-    table = (Candidate(1, centre, 8.0, 2.5, 0.1, 9.0, 0.5),)
-    candidates = Candidates(np.zeros(GRID.shape, np.int32), table, 0.5)
-    settings = DiscriminateSettings(
-        patch_shape=(6, 6, 4), patch_spacing_mm=(0.5, 0.5, 2.0), min_patch_slice_mm=1.0
-    )
-    discriminate(candidates, channels, grid, Student(), settings, "swi")
-    expected = extract_patches(channels, grid, np.array([centre]), (6, 6, 4), (0.5, 0.5, 1.4))
-    np.testing.assert_array_equal(seen[0], expected)
 
 
 def test_without_spacing_the_voxels_come_as_they_are(channels):

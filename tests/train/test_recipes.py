@@ -197,7 +197,6 @@ def test_doubts_are_of_the_patches_that_the_recipe_takes(recipe, tmp_path):
     changes = (
         {},
         {"patch_spacing_mm": None},
-        {"min_patch_slice_mm": 1.0},
         {"network": replace(recipe.network, patch_shape=(12, 12, 6))},
     )
     names = [recipes._doubts_name(tmp_path, replace(recipe, **change)) for change in changes]

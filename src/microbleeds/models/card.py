@@ -38,7 +38,7 @@ class ModelCard:
     """Everything about a model but its weights.
 
     value_range: "unit" for an image in [0, 1]; "signed" for 2v - 1 with 0.5 outside the brain.
-    patch_spacing_mm, min_patch_slice_mm: voxels of candidate patches, see `DiscriminateSettings`.
+    patch_spacing_mm: voxel size of candidate patches; None takes the working grid's voxels.
     detector_weight: of step 1 in the probability that step 2 gives, and calibration: what makes
     that probability hold on average, by contrast; other_calibration: of the other contrasts.
     mirrored: step 2 looks at each patch's mirror images as well.
@@ -53,7 +53,6 @@ class ModelCard:
     value_range: Literal["unit", "signed"] = "unit"
     prepare: PrepareSettings = field(default_factory=PrepareSettings)
     patch_spacing_mm: tuple[float, float, float] | None = (0.5, 0.5, 1.5)
-    min_patch_slice_mm: float | None = None
     detector_weight: float = 0.0
     calibration: dict[Contrast, Calibration] = field(default_factory=dict)
     other_calibration: Calibration = field(default_factory=Calibration)
@@ -97,7 +96,6 @@ class ModelCard:
                 mirrored=self.mirrored,
                 patch_shape=self.patch_shape,
                 patch_spacing_mm=self.patch_spacing_mm,
-                min_patch_slice_mm=self.min_patch_slice_mm,
             ),
             threads=threads,
         )

@@ -20,7 +20,6 @@ from microbleeds.steps import Candidate, Candidates
 HOPELESS = 0.005
 STEP_2 = "step 2"  # what its reasons begin with
 _BATCH = 32
-Triple = tuple[float, float, float]
 
 
 class PatchClassifier(Protocol):
@@ -35,7 +34,7 @@ def extract_patches(
     grid: Grid,
     centres_mm: NDArray[np.float64],
     shape: tuple[int, int, int],
-    spacing_mm: Triple | None,
+    spacing_mm: tuple[float, float, float] | None,
 ) -> NDArray[np.float32]:
     """Boxes along the grid's axes around points in the scanner, zero outside the volume.
 
@@ -63,20 +62,6 @@ def extract_patches(
     return patches
 
 
-def patch_spacing(
-    grid: Grid, spacing_mm: Triple | None, min_slice_mm: float | None
-) -> Triple | None:
-    """Voxel size of patches on a grid, in mm; None where they are the grid's own.
-
-    spacing_mm, min_slice_mm: as in `DiscriminateSettings`. A vessel across thin slices is told
-    from a microbleed by the slices between, which wider ones would skip.
-    """
-    if spacing_mm is None or min_slice_mm is None:
-        return spacing_mm
-    x, y, z = spacing_mm
-    return x, y, min(z, max(min_slice_mm, float(grid.spacing[2])))
-
-
 def discriminate(
     candidates: Candidates,
     channels: NDArray[Any],
@@ -93,7 +78,6 @@ def discriminate(
     the larger of two outputs.
     """
     rated: list[Candidate] = []
-    spacing = patch_spacing(grid, settings.patch_spacing_mm, settings.min_patch_slice_mm)
     for start in range(0, len(candidates.table), _BATCH):
         rows = candidates.table[start : start + _BATCH]
         patches = extract_patches(
@@ -101,7 +85,7 @@ def discriminate(
             grid,
             np.array([row.xyz_mm for row in rows]),
             settings.patch_shape,
-            spacing,
+            settings.patch_spacing_mm,
         )
         before = np.array([row.detector_probability for row in rows])
         once = student.run(patches)[:, 1]

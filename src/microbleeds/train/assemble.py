@@ -102,7 +102,6 @@ def write_model(
         channels=cast("tuple[Channel, ...]", get_args(Channel)[: recipe.network.in_channels]),
         prepare=recipe.prepare,
         patch_spacing_mm=recipe.patch_spacing_mm,
-        min_patch_slice_mm=recipe.min_patch_slice_mm,
         detector_weight=recipe.detector_weight,
         mirrored=recipe.mirrored,
         operating_points={"sensitive": Thresholds(recipe.candidate_threshold, 0.0)},

@@ -69,7 +69,6 @@ def fine_tune(
             recipe,
             prepare=card.prepare,
             patch_spacing_mm=card.patch_spacing_mm,
-            min_patch_slice_mm=card.min_patch_slice_mm,
             detector_weight=card.detector_weight,
             mirrored=card.mirrored,
         )

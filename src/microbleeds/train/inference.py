@@ -20,7 +20,7 @@ from microbleeds.models.networks import Detector, Student, Teacher
 from microbleeds.settings import CandidateSettings
 from microbleeds.steps import Candidates
 from microbleeds.steps.candidates import find_candidates
-from microbleeds.steps.discriminate import extract_patches, joint_probability, patch_spacing
+from microbleeds.steps.discriminate import extract_patches, joint_probability
 from microbleeds.train.cases import UNRATED, Case
 from microbleeds.train.settings import Recipe
 
@@ -125,7 +125,7 @@ def patch_probabilities(
             case.grid,
             centres_mm[part],
             recipe.network.patch_shape,
-            patch_spacing(case.grid, recipe.patch_spacing_mm, recipe.min_patch_slice_mm),
+            recipe.patch_spacing_mm,
         )
         with torch.inference_mode():
             logits = patch_logits(network, torch.from_numpy(patches).to(device))

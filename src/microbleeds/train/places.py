@@ -19,7 +19,7 @@ from microbleeds.models.engine import Engine
 from microbleeds.models.networks import Student
 from microbleeds.prepare.grid import Grid, cut
 from microbleeds.steps import Candidates
-from microbleeds.steps.discriminate import extract_patches, patch_spacing
+from microbleeds.steps.discriminate import extract_patches
 from microbleeds.train.augment import AugmentSettings, augment, turn
 from microbleeds.train.cases import UNRATED, Case
 from microbleeds.train.inference import (
@@ -53,8 +53,8 @@ class Places:
 class PatchSampler:
     """Draws batches for teacher and student: as many microbleeds as look-alikes.
 
-    shape, spacing_mm, min_slice_mm: of the patch, as in detection. shift_mm: how far, along each
-    axis of the patch, its middle may lie from the place, since a detector's centres are not exact.
+    shape, spacing_mm: of the patch, as in detection. shift_mm: how far, along each axis of the
+    patch, its middle may lie from the place, since a detector's centres are not exact.
     doubts: of each case, for every look-alike how probably an earlier student took it for a
     microbleed, (N,); half of the look-alikes are then drawn in proportion to it.
     Raises UserError when there is nothing of one of the two kinds.
@@ -68,7 +68,6 @@ class PatchSampler:
     augmentation: AugmentSettings
     shift_mm: float = 1.0
     doubts: Sequence[NDArray[np.float64]] = ()
-    min_slice_mm: float | None = None
 
     def __post_init__(self) -> None:
         """Check that both classes are there."""
@@ -97,7 +96,7 @@ class PatchSampler:
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         case, centre = self._place(positive, rng)
         centre = centre + rng.uniform(-self.shift_mm, self.shift_mm, 3)
-        spacing = self._spacing(case.grid, rng)
+        spacing = self._spacing(rng)
         x, y, slices = self.shape
         share = self.augmentation.turned if x == y and spacing is not None else 0
         turned = share > 0 and rng.random() < share
@@ -133,12 +132,11 @@ class PatchSampler:
         """Doubt up to and with each look-alike of all cases."""
         return np.cumsum(np.concatenate(self.doubts))
 
-    def _spacing(self, grid: Grid, rng: np.random.Generator) -> tuple[float, float, float] | None:
+    def _spacing(self, rng: np.random.Generator) -> tuple[float, float, float] | None:
         """Of one patch: a little larger or smaller than in detection, so that sizes vary more."""
-        spacing = patch_spacing(grid, self.spacing_mm, self.min_slice_mm)
-        if spacing is None:
+        if self.spacing_mm is None:
             return None
-        x, y, z = (mm * rng.uniform(*self.augmentation.zoom) for mm in spacing)
+        x, y, z = (mm * rng.uniform(*self.augmentation.zoom) for mm in self.spacing_mm)
         return float(x), float(y), float(z)
 
     def _around(

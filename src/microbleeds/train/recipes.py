@@ -232,7 +232,6 @@ def _on_patches(
         recipe.network.in_channels,
         recipe.augmentation,
         doubts=doubts,
-        min_slice_mm=recipe.min_patch_slice_mm,
     )
 
     def validate(trained: nn.Module) -> float:
@@ -260,7 +259,7 @@ def _on_patches(
 
 def _doubts_name(student: Path, recipe: Recipe) -> str:
     """Of the folder of a student's doubts: it says which student, and what patches it is shown."""
-    shown = (recipe.network.patch_shape, recipe.patch_spacing_mm, recipe.min_patch_slice_mm)
+    shown = (recipe.network.patch_shape, recipe.patch_spacing_mm)
     patches = hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
     return f"doubts-{sha256(student / 'student.safetensors')[:16]}-{patches}"
 

@@ -18,9 +18,9 @@ from microbleeds.train.loop import TrainSettings
 class Recipe:
     """Networks, preparation and training of the detector, teacher and student.
 
-    detector_patch: voxels of the working grid. patch_spacing_mm, min_patch_slice_mm: of step 2's
-    patches, see `DiscriminateSettings`; their shape is `network.patch_shape`. validation: part of
-    the subjects. validation_cases: at most so many images of them are looked at, to save time.
+    detector_patch: voxels of the working grid. patch_spacing_mm: of step 2's patches, whose
+    shape is `network.patch_shape`; None takes the grid's voxels. validation: part of the subjects.
+    validation_cases: at most so many images of them are looked at, to save time.
     candidate_threshold: from which probability step 1's voxels become examples for step 2.
     smallest_mm3, faintest, mask_error_mm: see `CaseSettings`.
     detector_weight, mirrored: see `ModelCard`; training itself does without mirror images.
@@ -34,7 +34,6 @@ class Recipe:
     detector_loss: Literal["lesion", "published"] = "lesion"
     detector_patch: Triple = (96, 96, 12)
     patch_spacing_mm: tuple[float, float, float] | None = (0.5, 0.5, 1.5)
-    min_patch_slice_mm: float | None = None
     augmentation: AugmentSettings = field(default_factory=AugmentSettings)
     detector: TrainSettings = field(
         default_factory=lambda: TrainSettings(batch=4, validate_every=1000, average=0.999)
