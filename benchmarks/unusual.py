@@ -1,14 +1,15 @@
 """What scans the networks saw, and whether a scan unlike them is flagged.
 
-    python benchmarks/unusual.py learn HEADS --swi 10 --qsm 15   # ranges of training heads
-    python benchmarks/unusual.py check                           # who is flagged
+    python benchmarks/unusual.py learn HEADS HEADS ...    # ranges of training heads
+    python benchmarks/unusual.py check                    # who is flagged
 
-HEADS: the whole heads of series 41, which the shipped student learnt from (`microbleeds simulate
--o HEADS --n 60 --seed 41 --contrast t2star --contrast swi --contrast qsm`, label maps 1-16). The
-ranges go into the package: one for magnitude images, since the networks are not told T2*-GRE from
-SWI, and one for QSM. A range is from the least to the most that
-was measured, `_WIDER` of that further on both sides. What part of a brain the image may cut off is
-not learnt, since simulated heads are always whole: half of its largest section.
+HEADS: folders of whole heads that the shipped networks learnt from; at last those of series 95,
+105, 106 and 107 (docs/training-log.md, fourteenth session, has the commands). `check` takes those
+of accuracy.py, which must be there already. The ranges go into the package: one for magnitude
+images, since the networks are not told T2*-GRE from SWI, and one for QSM. A range is from the least
+to the most that was measured, `_WIDER` of that further on both sides. What part of a brain the
+image may cut off is not learnt, since simulated heads are always whole: half of its largest
+section.
 
 What was measured is kept in work/unusual.jsonl, so that a run can go on where it was stopped.
 """
@@ -24,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import typer
+from accuracy import ROOT, SHARED, heads_folder
 from scipy import ndimage
 
 from microbleeds import Scan, load_brain, load_models, read_scan
@@ -39,9 +41,6 @@ from microbleeds.simulate import anatomy as an
 from microbleeds.simulate.anatomy import load_anatomy
 from microbleeds.simulate.dataset import SUFFIX
 
-ROOT = Path(__file__).parents[1]
-HEADS = ROOT / "work" / "accuracy" / "0-12"
-SHARED = ROOT.parent / "shared"
 KEPT = ROOT / "work" / "unusual.jsonl"
 CHANGED = 5  # heads that are made odd, each way
 MOST_CUT = 0.5
@@ -51,32 +50,36 @@ app = typer.Typer(add_completion=False)
 
 
 @app.command()
-def learn(heads: Path, t2star: int = 60, swi: int = 60, qsm: int = 60) -> None:
-    """Measure so many training images of each kind and write the ranges of reports."""
-    counts: dict[Contrast, int] = {"t2star": t2star, "swi": swi, "qsm": qsm}
+def learn(heads: list[Path]) -> None:
+    """Measure training images of each kind and write the ranges of reports."""
     table: dict[str, list[Traits]] = {kind: [] for kind in KINDS.values()}
-    for contrast, count in counts.items():
-        images = sorted(heads.glob(f"*_{SUFFIX[contrast]}.nii.gz"))[:count]
+    for contrast in SUFFIX:
+        images = [image for folder in heads for image in images_in(folder, contrast)]
         table[KINDS[contrast]] += measured(scans(images, contrast))
     ranges = {kind: _ranges([asdict(traits) for traits in rows]) for kind, rows in table.items()}
     write_json(RANGES, ranges)
 
 
 @app.command()
-def check(heads: Path = HEADS, shared: Path = SHARED) -> None:
+def check(shared: Path = SHARED) -> None:
     """Count who is flagged, and for what."""
-    for contrast, suffix in SUFFIX.items():
-        images = sorted(heads.glob(f"*_{suffix}.nii.gz"))
+    for contrast in SUFFIX:
+        images = images_in(heads_folder(contrast), contrast)
         _show(f"simulated {contrast}", contrast, measured(scans(images, contrast)))
     real = sorted((shared / "real_dev").glob("*_T2S.nii.gz"))
     _show("real T2*-GRE", "t2star", measured(scans(real, "t2star")))
-    usual = scans(sorted(heads.glob(f"*_{SUFFIX['t2star']}.nii.gz"))[:CHANGED], "t2star")
+    usual = scans(images_in(heads_folder(), "t2star")[:CHANGED], "t2star")
     for name, change in ODD.items():
         cases = {f"{key}, {name}": partial(_changed, change, read) for key, read in usual.items()}
         _show(name, "t2star", measured(cases))
     maps = [shared / "anatomy" / f"training_seg_{n}.nii.gz" for n in range(17, 19)]
     cases = {f"{path}, T1-like": partial(t1_like, path) for path in maps}
     _show("T1-like", "t2star", measured(cases))
+
+
+def images_in(folder: Path, contrast: Contrast) -> list[Path]:
+    """The images of simulated heads in a contrast."""
+    return sorted(folder.glob(f"*_{SUFFIX[contrast]}.nii.gz"))
 
 
 def scans(images: Iterable[Path], contrast: Contrast) -> dict[str, Callable[[], Scan]]:
