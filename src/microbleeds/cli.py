@@ -210,7 +210,7 @@ def simulate(
 @app.command()
 def demo(
     output: Out = Path("microbleeds-demo"),
-    seed: Seed = 1,
+    seed: Seed = 3,
 ) -> None:
     """Simulate a head with known microbleeds, detect them, score the result and show it."""
     from microbleeds.demo import run_demo
