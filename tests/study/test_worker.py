@@ -188,6 +188,16 @@ def test_a_scan_is_either_a_result_or_a_failure(job, plan, runs):
         assert result or files(plan) == {"failures/sub-1/sub-1_space-swi.json"}
 
 
+def test_a_mask_that_would_be_written_over_is_kept(job, plan, runs):
+    """The corrected brain mask of an earlier run, left where that run wrote it."""
+    run_job(job, plan)
+    mask = result_paths(job.stem, plan.out / job.folder).brain
+    mask.write_bytes(b"corrected by hand")
+    outcome = run_job(replace(job, mask=mask), plan)
+    assert outcome.status == "failed" and "copy the mask elsewhere" in outcome.problem
+    assert mask.read_bytes() == b"corrected by hand" and len(runs) == 1
+
+
 def test_a_missing_scan_is_looked_for_again(job, plan, runs):
     job.source.unlink()
     outcome = run_job(job, plan)

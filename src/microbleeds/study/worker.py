@@ -19,7 +19,7 @@ from microbleeds.models.zoo import BRAIN_MODEL, WEIGHTS
 from microbleeds.prepare.contrast import sidecar_text
 from microbleeds.report.bids import result_paths
 from microbleeds.report.dataset import write_sidecars
-from microbleeds.run import Tools, detect_file, load_tools
+from microbleeds.run import Tools, check_mask, detect_file, load_tools
 from microbleeds.settings import OperatingPoint
 from microbleeds.study.failures import Failure, is_disk_full, system_error
 from microbleeds.study.job import JobOutcome, Plan, ScanJob
@@ -56,6 +56,7 @@ def _attempt(job: ScanJob, plan: Plan, tools: Tools) -> JobOutcome:
         known = known_outcome(job, plan, key)
         if known is not None:
             return known
+        check_mask(job.mask, result_paths(job.stem, plan.out / job.folder).all())
         withdraw(job, plan.out)
         count = _detect(job, plan, tools, key)
     except Exception as error:  # one scan, however bad, does not stop the rest
