@@ -31,7 +31,7 @@ def bright(
         raise UserError("The brain mask is empty; give one with --mask.")
     centre = float(np.median(inside))
     if contrast == "qsm":
-        sigma = MAD_TO_SIGMA * float(np.median(np.abs(inside - centre)))
+        sigma = robust_sd(inside)
         if not sigma > 0:
             raise UserError("The susceptibility map is constant in most of the brain mask.")
         scaled = QSM_MEDIAN + (voxels - np.float32(centre)) * np.float32(QSM_PER_SIGMA / sigma)
@@ -43,3 +43,8 @@ def bright(
         scaled = 1 - voxels * np.float32(0.5 / centre)
     result: NDArray[np.float32] = np.where(brain, np.clip(scaled, 0, 1), np.float32(0))
     return result
+
+
+def robust_sd(values: NDArray[np.float32]) -> float:
+    """Standard deviation of values (N,), N > 0, from their median absolute deviation."""
+    return MAD_TO_SIGMA * float(np.median(np.abs(values - float(np.median(values)))))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, find_objects
 
 from microbleeds.prepare.grid import Grid, slice_axis
-from microbleeds.prepare.intensity import MAD_TO_SIGMA
+from microbleeds.prepare.intensity import MAD_TO_SIGMA, robust_sd
 from microbleeds.scan import Scan
 from microbleeds.settings import Contrast
 
@@ -112,7 +112,7 @@ def _noise(
     """From the median absolute second difference, which edges and vessels hardly move."""
     values = voxels[brain]
     level = float(np.median(values))
-    unit = MAD_TO_SIGMA * _median(np.abs(values - level)) if contrast == "qsm" else level
+    unit = robust_sd(values) if contrast == "qsm" else level
     spreads = []
     for axis in in_plane:
         difference = np.abs(np.diff(voxels, 2, axis=axis))

@@ -71,3 +71,5 @@ _PARTS: Mapping[str, Callable[[Any], bool]] = {
     "series": _is(str, type(None)),
     "brain_mask": lambda value: isinstance(value, str) or _is_model(value),
 }
+#: What a record must name to be read back.
+NEEDED = tuple(dict.fromkeys(place.split(".")[0] for place in _PARTS))

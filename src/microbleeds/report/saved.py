@@ -15,18 +15,12 @@ import microbleeds
 from microbleeds.errors import UserError
 from microbleeds.prepare.traits import Traits
 from microbleeds.report.bids import REPORT, OutputPaths, result_paths
-from microbleeds.report.check import misfit
+from microbleeds.report.check import NEEDED, misfit
 from microbleeds.report.files import MISSING, number, read_table
 from microbleeds.report.results import scan_checksum
 from microbleeds.report.table import read_candidates
 from microbleeds.scan import Scan, read_mask, read_scan
 from microbleeds.steps import Candidate
-
-_NEEDED = (
-    "microbleeds", "highest_detector_probability", "confidence", "warnings", "notes", "traits",
-    "source", "scan_sha256", "contrast", "voxel_mm", "brain_cm3", "model", "settings", "seconds",
-    "version", "software", "series", "brain_mask",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -130,7 +124,7 @@ def read_record(path: Path, needed: Sequence[str] | None = None) -> dict[str, An
         raise UserError(f"{path} cannot be read as JSON; run detect again.") from error
     if not isinstance(record, dict):
         raise UserError(f"{path} is no record of results; run detect again.")
-    missing = [name for name in needed or _NEEDED if name not in record]
+    missing = [name for name in needed or NEEDED if name not in record]
     if missing:
         raise UserError(
             f"{path} was written by version {record.get('version', 'unknown')} and says nothing of "

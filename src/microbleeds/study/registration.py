@@ -14,7 +14,7 @@ from microbleeds.errors import UserError
 from microbleeds.mni.coarse import to_itk
 from microbleeds.prepare.grid import Grid, to_grid
 from microbleeds.scan import Scan
-from microbleeds.threads import allowed_threads
+from microbleeds.threads import limit_simpleitk
 
 LEVELS_MM = (8.0, 4.0, 2.0)  # grids, from coarse to fine; the result is judged on the last
 MARGIN_MM = 12.0
@@ -95,9 +95,7 @@ def register(
     of them followed to 2 mm. Brain masks: bool on the scans' own grids. Raises UserError when a
     brain is too thin for that.
     """
-    import SimpleITK as sitk  # noqa: N813
-
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(allowed_threads(threads))
+    limit_simpleitk(threads)
     first, second = _fine(baseline, baseline_brain), _fine(follow_up, follow_up_brain)
     transforms: list[Any] = []
     for spacing in LEVELS_MM:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from microbleeds.prepare.intensity import MAD_TO_SIGMA
+from microbleeds.prepare.intensity import robust_sd
 from microbleeds.scan import Scan
 
 STEP_MM = 0.5  # of the points at which scans are read
@@ -32,15 +32,14 @@ def darkness(
 
     For a magnitude the share of the signal that is missing, for a QSM what is too much, in robust
     standard deviations of the brain, so that ppm and ppb give the same: the mean of the ball
-    against the median of a shell of brain around it. voxel_mm: (3, 3), edges
-    in columns, of a voxel over which the scan is averaged first. Averaged each over the other's
-    voxel, two scans have nearly one point spread, and a thing is as dark in both. shifts_mm:
-    (K, 3), of the place; the highest value counts. NaN where less than half of the ball or nothing
-    of the shell is in view.
+    against the median of a shell of brain around it. voxel_mm: (3, 3), edges in columns, of a voxel
+    over which the scan is averaged first. Averaged each over the other's voxel, two scans have
+    nearly one point spread, and a thing is as dark in both. shifts_mm: (K, 3), of the place; the
+    highest value counts. NaN where less than half of the ball or nothing of the shell is in view.
     """
     offsets = np.zeros((1, 3)) if shifts_mm is None else shifts_mm
     blur = np.zeros((1, 3)) if voxel_mm is None else _voxel_points(voxel_mm)
-    spread = _spread(scan.voxels[brain]) if scan.contrast == "qsm" else np.nan
+    spread = max(robust_sd(scan.voxels[brain]), 1e-12) if scan.contrast == "qsm" else np.nan
     best = np.full(len(xyz_mm), np.nan)
     for row, (place, diameter) in enumerate(zip(xyz_mm, diameters_mm, strict=True)):
         radius = max(diameter / 2, LEAST_RADIUS_MM)
@@ -92,12 +91,6 @@ def covered(
     return np.array(
         [_sampled_mask(brain, inverse, place + near).any() for place in xyz_mm], np.bool_
     )
-
-
-def _spread(values: NDArray[np.float32]) -> float:
-    """Robust standard deviation of values (N,), never 0."""
-    deviations = np.abs(values - np.median(values))
-    return max(MAD_TO_SIGMA * float(np.median(deviations)), 1e-12)
 
 
 def _points(radius: float, step: float) -> NDArray[np.float64]:
