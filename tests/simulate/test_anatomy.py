@@ -153,6 +153,14 @@ def test_the_brain_mask_holds_all_tissue_and_little_else(small_head):
     assert distance[mask].max() <= 3 and not mask[np.isin(labels, (0, 511))].any()
 
 
+def test_the_brain_mask_has_no_hole_where_no_label_is():
+    labels = np.full((40, 40, 40), an.WHITE[0], np.int16)
+    labels[:2] = 0
+    labels[10:26, 10:26, 10:26] = 0
+    mask = an.brain_mask(labels)
+    assert mask[2:].all() and not mask[:2].any()
+
+
 def test_the_brain_mask_reaches_the_edge_of_the_map():
     labels = np.full((12, 12, 12), an.WHITE[0], np.int16)
     assert an.brain_mask(labels).all()

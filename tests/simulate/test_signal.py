@@ -5,6 +5,7 @@ from microbleeds.simulate.signal import (
     decay_rate,
     dephasing_rate,
     gradient_echo,
+    recovery_time,
     steady_state,
     tissue_maps,
 )
@@ -59,6 +60,32 @@ def test_an_echo_beyond_k_space_is_lost_in_plane_and_dephased_across_slices() ->
 def test_r2star_grows_with_the_field() -> None:
     assert decay_rate(50, 3.0) == pytest.approx(20.0)
     assert 10 < decay_rate(50, 1.5) < 20 < decay_rate(50, 7.0)
+
+
+def test_tissue_recovers_faster_in_a_lower_field_and_fluid_does_not() -> None:
+    """White matter, cortex and fluid at 1.5 T, Rooney et al. 2007, table 1: 0.65, 1.20, 4.3 s."""
+    for at_3_t, at_1_5_t in ((850, 650), (1550, 1200), (4200, 4200)):
+        assert recovery_time(at_3_t, 1.5) == pytest.approx(at_1_5_t, rel=0.05)
+        assert recovery_time(at_3_t, 3.0) == pytest.approx(at_3_t)
+
+
+def test_fluid_that_flows_in_is_not_saturated_and_tissue_stays_as_it_is() -> None:
+    labels = np.array([[[2, 24, 4]]], np.int16)
+    still, half, fresh = (
+        tissue_maps(labels, 3.0, 600, 20, np.random.default_rng(0), share).amplitude[0, 0]
+        for share in (0.0, 0.5, 1.0)
+    )
+    assert fresh[1:] == pytest.approx(np.sin(np.deg2rad(20)), rel=1e-5)
+    assert half == pytest.approx((still + fresh) / 2) and still[0] == fresh[0]
+    assert still[1] / fresh[1] == pytest.approx(0.72, rel=0.15)  # Ernst, T1 4200 ms
+
+
+def test_bone_and_marrow_shift_the_field_once() -> None:
+    """As part of what surrounds the brain, whatever a head's marrow is made of."""
+    labels = np.array([[[515, 516]]], np.int16)
+    for seed in range(40):
+        maps = tissue_maps(labels, 3.0, 600, 20, np.random.default_rng(seed))
+        assert not maps.local.any() and np.all(maps.outer < -9.4)
 
 
 def test_maps_hold_every_label_and_air_is_silent() -> None:

@@ -182,9 +182,12 @@ def falx(labels: NDArray[np.int16]) -> NDArray[np.bool_]:
 
 
 def brain_mask(labels: NDArray[np.int16]) -> NDArray[np.bool_]:
-    """Brain with ventricles, sulci and a millimetre of fluid around it; labels (X, Y, Z), 1 mm."""
+    """Brain with ventricles, sulci and a millimetre of fluid around it, without holes.
+
+    labels: (X, Y, Z), 1 mm. What no label names within the brain, such as vessels, belongs to it.
+    """
     tissue = np.pad(select(labels, (*TISSUE, *VENTRICLES, PINEAL, CHOROID)), 6)
     ball = ndimage.generate_binary_structure(3, 1)
     closed = ndimage.binary_erosion(ndimage.binary_dilation(tissue, ball, 5), ball, 4)
-    filled: NDArray[np.bool_] = closed[6:-6, 6:-6, 6:-6] & (labels > 0)
+    filled: NDArray[np.bool_] = ndimage.binary_fill_holes(closed[6:-6, 6:-6, 6:-6] & (labels > 0))
     return filled

@@ -29,7 +29,14 @@ def simulate_head(
     share everything else, so their difference is the truth.
     """
     labels = deform(anatomy, field_of_view(settings), settings.anatomy, rng)
-    maps = signal.tissue_maps(labels, protocol.field_t, protocol.tr_ms, protocol.flip_deg, rng)
+    maps = signal.tissue_maps(
+        labels,
+        protocol.field_t,
+        protocol.tr_ms,
+        protocol.flip_deg,
+        rng,
+        protocol.fresh_fluid,
+    )
     bleeds = lesions.place_bleeds(labels, settings.lesions, rng)
     grid = fine_grid(labels, protocol, settings.whole_head)
     tissue = bleed_free_tissue(labels, maps, grid, protocol, rng)

@@ -31,6 +31,7 @@ class Protocol:
     partial_fourier: float = 1.0
     k_filter: float = 0.2  # share of k-space that the taper covers (Tukey)
     motion_mm: float = 0.0
+    fresh_fluid: float = 0.0  # share of the fluid that flowed in since the excitation before
     tilt_deg: tuple[float, float] = (0.0, 0.0)  # of the slices about the scanner's x and y
 
 
@@ -63,6 +64,8 @@ def random_protocol(rng: np.random.Generator, volume: bool = False) -> Protocol:
         k_filter=float(rng.uniform(0.0, 0.6)),
         # More than half a voxel, and a scan is unreadable and taken again.
         motion_mm=float(rng.choice([0.0, rng.uniform(0, 0.5) * acquired], p=[0.7, 0.3])),
+        # Fluid pulsates through a slice between two excitations, and shines; hardly through a slab.
+        fresh_fluid=float(rng.uniform(0, 0.8)) if slices_2d else 0.0,
         tilt_deg=(float(rng.normal(0, 8)), float(rng.normal(0, 4))),
     )
 

@@ -14,6 +14,7 @@ from microbleeds.simulate.vessels import Tubes, join, value_at, walk
 # of its logarithm: cortical branches measure 0.5-1.2 mm across, M2 and A2 2 mm, M1 3 mm.
 ARTERY_RADIUS = (0.3, 0.7)
 ARTERY_SPREAD = 0.4
+WIDEST_ARTERY = 1.6
 IN_FLUID = 0.2  # wetness below which a vessel of the sulci would lie in tissue
 SHORTEST_MM = 8.0  # of veins and arteries: what ends sooner is no vessel but a dot of blood
 # Radius in mm of the veins within the brain, median and spread of its logarithm: deep medullary
@@ -50,7 +51,7 @@ def arteries(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
     starts = _starts(deep, int(rng.uniform(40, 300)), rng)
     n = len(starts)
     inwards = np.interp(value_at(depth, starts), (0.6, 1.0), ARTERY_RADIUS)
-    radii = np.minimum(inwards * rng.lognormal(0, ARTERY_SPREAD, n), 2.0)
+    radii = np.minimum(inwards * rng.lognormal(0, ARTERY_SPREAD, n), WIDEST_ARTERY)
     return walk(
         starts, rng.normal(size=(n, 3)), rng.uniform(8, 45, n), radii, wet, rng, least=IN_FLUID,
         shortest_mm=SHORTEST_MM,

@@ -48,7 +48,14 @@ def simulate_visits(
         bleeds = lesions.place_bleeds(labels, more, own, before=bleeds)
         same = np.random.default_rng([*seed, 2])
         protocol, pose = visit.protocol, visit.pose
-        maps = signal.tissue_maps(labels, protocol.field_t, protocol.tr_ms, protocol.flip_deg, same)
+        maps = signal.tissue_maps(
+            labels,
+            protocol.field_t,
+            protocol.tr_ms,
+            protocol.flip_deg,
+            same,
+            protocol.fresh_fluid,
+        )
         lying = pose.image(labels, order=0)
         grid = fine_grid(lying, protocol, settings.whole_head, pose)
         tissue = bleed_free_tissue(labels, maps, grid, protocol, same)
