@@ -88,6 +88,25 @@ def test_strays_around_the_head_go(small_labels):
     assert all((clean.take(end, axis) > 0).any() for axis in range(3) for end in (0, -1))
 
 
+def test_bits_of_bone_and_vessel_in_the_brain_are_filled_and_the_skull_stays(small_labels):
+    dirty = small_labels.copy()
+    inside = ndimage.binary_erosion(np.isin(small_labels, an.WHITE), iterations=4)
+    for number, place in zip((515, 514, 0), np.argwhere(inside)[::400], strict=False):
+        box = tuple(slice(p - 1, p + 2) for p in place)
+        dirty[box] = number
+    assert not np.array_equal(dirty, small_labels)
+    assert np.array_equal(an.fill_islands(dirty), an.fill_islands(small_labels))
+    kept = an.fill_islands(small_labels)
+    for number in (an.SKULL, an.SKIN, 0):
+        assert np.array_equal(kept == number, small_labels == number)
+
+
+def test_the_maps_hold_no_island_that_looks_like_a_bleed(shipped):
+    outside = (shipped == 0) | ((shipped >= an.FIRST_OUTSIDE) & (shipped < an.RED_NUCLEUS))
+    parts, _ = ndimage.label(outside)
+    assert np.bincount(parts.ravel())[1:].min() > an.ISLAND_MM3
+
+
 def test_small_structures_replace_only_what_they_lie_in(small_labels):
     drawn = an.add_small_structures(small_labels)
     changed = drawn != small_labels

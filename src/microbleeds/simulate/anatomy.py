@@ -49,8 +49,10 @@ _DEEP = (*VENTRAL_DC, *BRAINSTEM, *VENTRICLES, *CSF, *WHITE)
 
 FIRST_OUTSIDE = 500  # labels from here on are outside the brain
 SKULL, SKIN = 515, 511
+ISLAND_MM3 = 500  # more is no stray bit, but a sinus, an eye or the head around the brain
 SULCUS_MM = 8.0  # half the width of what is taken for a sulcus of a brain without its fluid
 _IN_WHITE = (77, 78, 79, 251, 252, 253, 254, 255)
+LOOSE_MM3 = 200  # bits of the falx up to here would be dark dots in the fluid
 
 SHIPPED_ANATOMY = Path(__file__).parent / "data" / "head.nii.gz"  # held out from all training
 
@@ -86,7 +88,8 @@ def load_anatomy(path: Path) -> Anatomy:
         )
     if labels.max() < FIRST_OUTSIDE:
         labels = add_surroundings(labels)
-    return Anatomy(add_small_structures(crop_to_head(labels)), path.name.split(".")[0])
+    labels = fill_islands(crop_to_head(labels))
+    return Anatomy(add_small_structures(labels), path.name.split(".")[0])
 
 
 def add_surroundings(labels: NDArray[np.int16]) -> NDArray[np.int16]:
@@ -112,6 +115,21 @@ def crop_to_head(labels: NDArray[np.int16]) -> NDArray[np.int16]:
     box = ndimage.find_objects(parts)
     largest = int(np.argmax(np.bincount(parts.ravel())[1:]))
     return np.where(parts[box[largest]] == largest + 1, labels[box[largest]], 0).astype(np.int16)
+
+
+def fill_islands(labels: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Bits of bone, vessel, muscle or nothing that lie in the brain take the label beside them.
+
+    labels: (X, Y, Z), 1 mm. Segmentations of real heads hold dozens to a thousand of them. Where
+    they are dark, they look like microbleeds, and networks that are told they are none learn to
+    leave out microbleeds.
+    """
+    outside = (labels == 0) | (labels >= FIRST_OUTSIDE)
+    parts, _ = ndimage.label(outside)
+    sizes = np.bincount(parts.ravel())
+    island = outside & (sizes <= ISLAND_MM3)[parts]
+    nearest = ndimage.distance_transform_edt(outside, return_distances=False, return_indices=True)
+    return np.where(island, labels[tuple(nearest)], labels).astype(np.int16)
 
 
 def add_small_structures(labels: NDArray[np.int16]) -> NDArray[np.int16]:
@@ -167,7 +185,7 @@ def _fill_ellipsoid(
 
 
 def falx(labels: NDArray[np.int16]) -> NDArray[np.bool_]:
-    """CSF about equally far from both hemispheres: the midline sheet of dura."""
+    """CSF about equally far from both hemispheres: the midline sheet of dura, no loose bits."""
     cerebrum = select(labels, LEFT_CEREBRUM + RIGHT_CEREBRUM)
     middle = ndimage.find_objects(cerebrum.astype(np.uint8))[0]
     half = (middle[0].start + middle[0].stop) // 2
@@ -177,7 +195,9 @@ def falx(labels: NDArray[np.int16]) -> NDArray[np.bool_]:
         for side in (LEFT_CEREBRUM, RIGHT_CEREBRUM)
     )
     sheet = np.zeros(labels.shape, bool)
-    sheet[box] = (np.abs(left - right) < 0.8) & (left < 12) & select(labels[box], CSF)
+    between = (np.abs(left - right) < 0.8) & (left < 12) & select(labels[box], CSF)
+    parts, _ = ndimage.label(between, np.ones((3, 3, 3)))
+    sheet[box] = between & (np.bincount(parts.ravel()) > LOOSE_MM3)[parts]
     return sheet
 
 

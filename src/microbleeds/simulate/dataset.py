@@ -21,7 +21,7 @@ from microbleeds.simulate.anatomy import load_anatomy
 from microbleeds.simulate.head import simulate_head
 from microbleeds.simulate.scanner import random_protocol
 
-PHYSICS = 5  # raise it when the same settings and seed give another head
+PHYSICS = 6  # raise it when the same settings and seed give another head
 SUFFIX: dict[Contrast, str] = {"t2star": "T2starw", "swi": "swi", "qsm": "Chimap"}
 TABLE_COLUMNS = ("image", "label", "contrast", "mask", "subject")
 TRUTH_COLUMNS = (

@@ -81,7 +81,7 @@ def recovery_time(t1_ms: float, field_t: float) -> float:
     650 ms at 1.5 T, fluid stays as it is (Rooney et al. 2007, Magn. Reson. Med. 57:308).
     """
     water = 1 / FLUID_T1
-    return 1 / (water + (1 / t1_ms - water) * (3 / field_t) ** 0.47)
+    return 1 / (water + (1 / t1_ms - water) * float((3 / field_t) ** 0.47))
 
 
 def decay_rate(t2star_ms: float, field_t: float) -> float:

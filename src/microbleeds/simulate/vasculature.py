@@ -14,7 +14,8 @@ from microbleeds.simulate.vessels import Tubes, join, value_at, walk
 # of its logarithm: cortical branches measure 0.5-1.2 mm across, M2 and A2 2 mm, M1 3 mm.
 ARTERY_RADIUS = (0.3, 0.7)
 ARTERY_SPREAD = 0.4
-WIDEST_ARTERY = 1.6
+# How wide fluid must be (blurred, 0 to 1) for arteries of which radius; a sulcus of 2 mm has 0.5.
+ROOM, ARTERY_IN_ROOM = (0.4, 0.95), (0.35, 1.6)
 IN_FLUID = 0.2  # wetness below which a vessel of the sulci would lie in tissue
 SHORTEST_MM = 8.0  # of veins and arteries: what ends sooner is no vessel but a dot of blood
 # Radius in mm of the veins within the brain, median and spread of its logarithm: deep medullary
@@ -44,14 +45,18 @@ def veins(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
 
 
 def arteries(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
-    """Arteries in the cisterns and fissures, in some heads far out into the sulci as well."""
+    """Arteries in the cisterns and fissures, in some heads far out into the sulci as well.
+
+    None is wider than the fluid it lies in.
+    """
     wet = _wetness(labels, 1.5)
     depth = _wide_blur(an.select(labels, (*an.TISSUE, *an.CSF, an.FALX, *an.VENTRICLES)), 8.0)
     deep = _fluid(labels) & (depth > rng.uniform(0.4, 0.85))
     starts = _starts(deep, int(rng.uniform(40, 300)), rng)
     n = len(starts)
     inwards = np.interp(value_at(depth, starts), (0.6, 1.0), ARTERY_RADIUS)
-    radii = np.minimum(inwards * rng.lognormal(0, ARTERY_SPREAD, n), WIDEST_ARTERY)
+    room = np.interp(value_at(wet, starts), ROOM, ARTERY_IN_ROOM)
+    radii = np.minimum(inwards * rng.lognormal(0, ARTERY_SPREAD, n), room)
     return walk(
         starts, rng.normal(size=(n, 3)), rng.uniform(8, 45, n), radii, wet, rng, least=IN_FLUID,
         shortest_mm=SHORTEST_MM,
