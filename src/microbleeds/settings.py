@@ -70,6 +70,7 @@ class DiscriminateSettings:
     mirrored: bool = False  # the student's mean over a patch and its mirror images in the slice
     patch_shape: tuple[int, int, int] = (32, 32, 16)
     patch_spacing_mm: tuple[float, float, float] | None = (0.5, 0.5, 1.5)  # None: grid voxels
+    context: tuple[int, ...] = ()  # how many times farther a second view reaches; none without
 
 
 @dataclass(frozen=True)

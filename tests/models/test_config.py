@@ -22,6 +22,8 @@ from microbleeds.models.networks import Detector, Student
         ({"widths": (8,), "pools": (), "coarse_detector": True}, "needs two levels"),
         ({"student_widths": (8, 0, 8, 8)}, "must be > 0"),
         ({"patch_shape": (32, 32, 3)}, "smaller than the stride"),
+        ({"context": (3, 3)}, "context .* three numbers above 0"),
+        ({"context": (3, 3, 0)}, "context .* three numbers above 0"),
     ],
 )
 def test_impossible_networks_are_refused(arguments, message):
@@ -50,6 +52,21 @@ def test_a_coarse_detector_begins_and_ends_at_the_second_level():
         if key.startswith(("down", "up")):
             assert whole[key].shape == value.shape
     assert _outputs(Student(config))[:2] == [3, 2]  # as without
+
+
+def test_a_student_with_context_sees_two_views_and_is_else_the_same():
+    config = NetworkConfig(2, (2, 3), ((2, 2, 1),), (8, 8, 4), (4, 6), context=(3, 3, 2))
+    alone = Student(replace(config, context=()))
+    both = Student(config).eval()
+    assert (config.patch_channels, alone.config.patch_channels) == (4, 2)
+    assert _outputs(both.context) == _outputs(Student(replace(config, student_widths=())))[:5]
+    changed = {k for k, v in alone.state_dict().items() if both.state_dict()[k].shape != v.shape}
+    assert changed == {"classconvfirst.single_conv.0.weight"}
+    initialise(both, 0)
+    patches = torch.rand(1, 4, 8, 8, 4)
+    other = patches.clone()
+    other[:, 2:] = 0
+    assert not torch.equal(both(patches), both(other))
 
 
 def _outputs(network):

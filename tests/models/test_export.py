@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -27,6 +29,18 @@ def test_student_in_openvino_equals_torch(small_folder, small_networks, small_co
     got = Engine(small_folder / "student.onnx", 1, config=small_config).run(batch)
     with torch.inference_mode():
         expected = small_networks["student"].eval()(torch.from_numpy(batch)).softmax(1)
+    np.testing.assert_allclose(got, expected.numpy(), atol=1e-4)
+
+
+def test_a_student_with_context_takes_both_views(tmp_path, small_config):
+    config = replace(small_config, context=(3, 3, 2))
+    network = Student(config)
+    initialise(network, 0)
+    export.export_onnx(network, tmp_path / "student.onnx")
+    batch = np.random.default_rng(0).random((5, 6, *config.patch_shape), np.float32)
+    got = Engine(tmp_path / "student.onnx", 1, config=config).run(batch)
+    with torch.inference_mode():
+        expected = network.eval()(torch.from_numpy(batch)).softmax(1)
     np.testing.assert_allclose(got, expected.numpy(), atol=1e-4)
 
 

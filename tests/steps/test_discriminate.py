@@ -1,10 +1,9 @@
-"""Patches against scipy's interpolation; the student's threshold."""
+"""The student's probability, its mirror images, calibration and threshold."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.ndimage import map_coordinates
 
 from microbleeds.prepare.grid import Grid
 from microbleeds.settings import Calibration, DiscriminateSettings
@@ -13,7 +12,6 @@ from microbleeds.steps.discriminate import (
     HOPELESS,
     calibrated,
     discriminate,
-    extract_patches,
     joint_probability,
     mirrored_probability,
 )
@@ -32,43 +30,6 @@ def in_scanner(voxels: np.ndarray) -> np.ndarray:
 @pytest.fixture
 def channels() -> np.ndarray:
     return np.random.default_rng(1).random((2, *GRID.shape), np.float32)
-
-
-def test_patches_agree_with_scipy_at_the_rim_and_outside_too(channels):
-    shape, spacing = (7, 6, 5), (0.7, 0.4, 2.0)
-    patches = extract_patches(channels, GRID, in_scanner(CENTRES), shape, spacing)
-    steps = [
-        (np.arange(n) - (n - 1) / 2) * mm / voxel
-        for n, mm, voxel in zip(shape, spacing, GRID.spacing, strict=True)
-    ]
-    for patch, centre in zip(patches, CENTRES, strict=True):
-        points = np.meshgrid(*(c + s for c, s in zip(centre, steps, strict=True)), indexing="ij")
-        for seen, channel in zip(patch, channels, strict=True):
-            expected = map_coordinates(channel, points, order=1, mode="grid-constant", cval=0)
-            np.testing.assert_allclose(seen, expected, atol=1e-5)
-    assert patches.dtype == np.float32 and patches.shape == (3, 2, *shape)
-    assert patches[1].any() and not patches[2].any()
-
-
-def test_the_centre_of_an_odd_box_is_the_value_at_the_centre(channels):
-    patches = extract_patches(
-        channels, GRID, in_scanner(np.array([[11.0, 12.0, 5.0]])), (3, 3, 3), (1.0, 1.0, 1.0)
-    )
-    np.testing.assert_allclose(patches[0, :, 1, 1, 1], channels[:, 11, 12, 5], atol=1e-5)
-
-
-def test_without_spacing_the_voxels_come_as_they_are(channels):
-    centre = in_scanner(np.array([[20.4, 17.6, 6.1], [0.2, 17.6, 6.1]]))
-    inner, rim = extract_patches(channels.astype(np.float16), GRID, centre, (4, 5, 2), None)
-    half = channels.astype(np.float16).astype(np.float32)
-    np.testing.assert_array_equal(inner, half[:, 18:22, 16:21, 5:7])
-    np.testing.assert_array_equal(rim[:, 2:], half[:, 0:2, 16:21, 5:7])
-    assert not rim[:, :2].any()
-
-
-def test_no_centres_give_no_patches(channels):
-    patches = extract_patches(channels, GRID, np.empty((0, 3)), (4, 4, 4), (1.0, 1.0, 1.0))
-    assert patches.shape == (0, 2, 4, 4, 4)
 
 
 def test_calibration_moves_the_log_odds_along_a_line():

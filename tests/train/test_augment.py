@@ -34,6 +34,17 @@ def test_labels_and_channels_move_together_in_all_sixteen_ways():
     assert len(seen) == 16  # 8 of the square times 2 through the slices
 
 
+def test_the_images_of_both_views_change_alike_and_nothing_else_does():
+    channels, labels = patch()
+    settings = replace(STILL, flip=False, transpose=False, gain=(0.8, 0.9), gamma=(1.2, 1.3))
+    both = np.concatenate([channels, channels])
+    changed, _ = augment(both, labels, settings, np.random.default_rng(0), views=2)
+    np.testing.assert_array_equal(changed[0], changed[3])
+    assert not np.array_equal(changed[0], channels[0])
+    for index in (1, 2, 4, 5):
+        np.testing.assert_array_equal(changed[index], both[index])
+
+
 def test_oblong_patches_are_only_mirrored_and_keep_their_shape():
     channels, labels = patch((6, 4, 4))
     seen = set()

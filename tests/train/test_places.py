@@ -6,7 +6,7 @@ import pytest
 from microbleeds.errors import UserError
 from microbleeds.prepare.grid import Grid
 from microbleeds.steps import Candidate, Candidates
-from microbleeds.steps.discriminate import extract_patches
+from microbleeds.steps.patches import extract_patches, extract_views, views_of
 from microbleeds.train.augment import AugmentSettings
 from microbleeds.train.cases import UNRATED, Case
 from microbleeds.train.inference import NEAR_MM, Found
@@ -152,6 +152,21 @@ def test_patches_are_those_of_detection(spacing, zoom, seen):
     np.testing.assert_allclose(batch, whole, atol=1e-5)
 
 
+def test_the_second_view_is_that_of_detection():
+    noise = np.random.default_rng(1).uniform(0.1, 1, (3, *SHAPE)).astype(np.float16)
+    one, spacing, context = with_channels(case(), noise), (0.7, 0.5, 1.5), (3, 3, 2)
+    places = Places(np.array([mm((0, 59, 1))]), np.array([mm((30, 30, 8))]), None)
+    sampler = PatchSampler(
+        [one], [places], (9, 10, 6), spacing, 3, STILL, shift_mm=0.0, context=context
+    )
+    batch = sampler.batch(2, np.random.default_rng(0))
+    views = views_of(noise, one.grid, spacing, context)
+    centres = np.concatenate([places.positive, places.negative])
+    expected = extract_views(views, centres, (9, 10, 6))
+    np.testing.assert_allclose(batch["channels"], expected, atol=1e-5)
+    assert batch["labels"].shape == (2, 9, 10, 6)
+
+
 def test_half_of_the_look_alikes_are_drawn_by_their_doubt():
     voxels = [(10, 10, 3), (30, 30, 8), (50, 50, 12)]
     first, second = case(), case()
@@ -166,7 +181,7 @@ def test_half_of_the_look_alikes_are_drawn_by_their_doubt():
     drawn = [sampler._place(False, rng) for _ in range(3000)]
     shares = [np.mean([np.allclose(centre, mm(v)) for _, centre in drawn]) for v in voxels]
     np.testing.assert_allclose(shares, [1 / 12 + 1 / 6, 1 / 6, 5 / 12 + 1 / 6], atol=0.03)
-    assert all(one is (second if centre[0] > 10 else first) for one, centre in drawn)
+    assert all(number == int(centre[0] > 10) for number, centre in drawn)
     bleeds = [sampler._place(True, rng)[1] for _ in range(20)]
     np.testing.assert_allclose(bleeds, [mm((20, 20, 8))] * 20)
 

@@ -143,14 +143,15 @@ class UNet(Encoder):
         return self.outconv(x)  # type: ignore[no-any-return]
 
 
-def add_classifier(network: nn.Module, config: NetworkConfig, prefix: str) -> None:
+def add_classifier(network: nn.Module, config: NetworkConfig, prefix: str, more: int = 0) -> None:
     """Give `network` the patch classifier's layers, sized by the patch shape of `config`.
 
+    more: channels that it takes besides the coarsest features of `config`.
     An axis that is down to one voxel is no longer pooled, so that every patch shape fits.
     """
     width = max(config.widths[-1] // 2, _CLASSES)
     hidden = max(width // 4, _CLASSES)
-    network.add_module(f"{prefix}convfirst", _SingleConv(config.widths[-1], width))
+    network.add_module(f"{prefix}convfirst", _SingleConv(config.widths[-1] + more, width))
     x, y, z = (n + 2 for n in config.bottleneck_shape)
     for stage in (1, 2):
         pool = min(x, 2), min(y, 2), min(z, 2)

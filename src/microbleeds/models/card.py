@@ -96,6 +96,7 @@ class ModelCard:
                 mirrored=self.mirrored,
                 patch_shape=self.patch_shape,
                 patch_spacing_mm=self.patch_spacing_mm,
+                context=self.networks.context,
             ),
             threads=threads,
         )

@@ -19,6 +19,8 @@ class NetworkConfig:
     small patches instead of a whole brain. Empty: the same.
     coarse_detector: the detector does without the finest level, where most of the work is. Its
     first layer joins as many voxels as the first pool would, its last tells them apart again.
+    context: how many times farther, along each axis, a second view of the student reaches, which
+    an encoder of `widths` sees; empty: there is none.
     Raises ValueError when the numbers do not describe a network.
     """
 
@@ -28,6 +30,7 @@ class NetworkConfig:
     patch_shape: Triple = (32, 32, 16)
     student_widths: tuple[int, ...] = ()
     coarse_detector: bool = False
+    context: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the numbers, so that a bad card fails here and not inside a network."""
@@ -39,6 +42,8 @@ class NetworkConfig:
             raise ValueError("a coarse detector needs two levels or more")
         if any(len(pool) != 3 or not set(pool) <= {1, 2} for pool in self.pools):
             raise ValueError(f"pools {self.pools} must be three numbers each, 1 or 2")
+        if len(self.context) not in (0, 3) or any(times < 1 for times in self.context):
+            raise ValueError(f"context {self.context} must be empty or three numbers above 0")
         if self.student_widths:
             self.student  # noqa: B018  its widths are checked by making it
         if len(self.patch_shape) != 3 or min(self.bottleneck_shape) < 1:
@@ -48,6 +53,11 @@ class NetworkConfig:
     def student(self) -> NetworkConfig:
         """The numbers of the student alone."""
         return replace(self, widths=self.student_widths or self.widths, student_widths=())
+
+    @property
+    def patch_channels(self) -> int:
+        """Channels of a student's patch, those of both views."""
+        return self.in_channels * (2 if self.context else 1)
 
     @property
     def strides(self) -> tuple[Triple, ...]:

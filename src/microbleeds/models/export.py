@@ -84,12 +84,13 @@ def _examples(network: Detector | Student) -> list[Tensor]:
     """Two batches of different size; of a detector, one of them not a multiple of the stride."""
     generator = torch.Generator().manual_seed(0)
     config = network.config
-    shapes = [config.patch_shape, config.patch_shape]
+    shapes, channels = [config.patch_shape, config.patch_shape], config.patch_channels
     if isinstance(network, Detector):
         x, y, z = config.stride
+        channels = config.in_channels
         shapes = [(4 * x + 1, 3 * y + 1, 5 * z + 1), (2 * x, 4 * y, 3 * z)]
     batches = zip((2, 3), shapes, strict=True)
-    return [torch.rand(n, config.in_channels, *shape, generator=generator) for n, shape in batches]
+    return [torch.rand(n, channels, *shape, generator=generator) for n, shape in batches]
 
 
 def save_weights(network: nn.Module, path: Path) -> None:

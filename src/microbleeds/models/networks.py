@@ -7,6 +7,9 @@ checkpoints load. Attribute names are theirs for that reason.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import torch
 from torch import Tensor, nn
 
 from microbleeds.models.blocks import Encoder, UNet, add_classifier, classify
@@ -68,13 +71,24 @@ class Teacher(nn.Module):
 
 
 class Student(Encoder):
-    """Step 2: encoder and patch classifier, (B, C, *patch_shape) to logits (B, 2)."""
+    """Step 2: encoder and patch classifier, (B, C, *patch_shape) to logits (B, 2).
+
+    With context, the channels of a second view follow those of the first, and an encoder of its own
+    sees it; the classifier takes the coarsest features of both.
+    """
 
     def __init__(self, config: NetworkConfig) -> None:
-        """Encoder and classifier for one configuration."""
+        """Encoders and classifier for one configuration."""
         super().__init__(config.student)
-        add_classifier(self, config.student, prefix="class")
+        surroundings = replace(config, student_widths=(), context=())
+        self.context = Encoder(surroundings) if config.context else None
+        more = config.widths[-1] if config.context else 0
+        add_classifier(self, config.student, prefix="class", more=more)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of look-alike and microbleed."""
-        return classify(self, self.encode(x)[-1], prefix="class")
+        near = self.config.in_channels
+        features = self.encode(x[:, :near])[-1]
+        if self.context is not None:
+            features = torch.cat([features, self.context.encode(x[:, near:])[-1]], dim=1)
+        return classify(self, features, prefix="class")

@@ -13,6 +13,7 @@ from scipy.special import expit, logit
 from microbleeds.prepare.grid import Grid
 from microbleeds.settings import Calibration, Contrast, DiscriminateSettings
 from microbleeds.steps import Candidate, Candidates
+from microbleeds.steps.patches import extract_views, views_of
 
 # Seven of ten candidates get less than this joint probability, calibrated, from the first look, and
 # no mirror images: of 5,151 on simulated heads none of these would have reached even the sensitive
@@ -27,39 +28,6 @@ class PatchClassifier(Protocol):
 
     def run(self, batch: NDArray[np.float32], /) -> NDArray[np.float32]:
         """Probabilities of "no microbleed" and "microbleed", shape (B, 2)."""
-
-
-def extract_patches(
-    channels: NDArray[Any],
-    grid: Grid,
-    centres_mm: NDArray[np.float64],
-    shape: tuple[int, int, int],
-    spacing_mm: tuple[float, float, float] | None,
-) -> NDArray[np.float32]:
-    """Boxes along the grid's axes around points in the scanner, zero outside the volume.
-
-    channels: (C, X, Y, Z) on `grid`, float16 or float32. centres_mm: (N, 3) scanner mm.
-    Returns (N, C, *shape) float32. With `spacing_mm` each centre is exactly in the middle of its
-    box and values are interpolated linearly; None takes the grid's voxels as they are, the voxel
-    nearest the centre at `shape // 2`.
-    """
-    centres = np.asarray(centres_mm, np.float64).reshape(-1, 3)
-    voxels = (centres - grid.affine[:3, 3]) @ np.linalg.inv(grid.affine[:3, :3]).T
-    patches = np.zeros((len(voxels), len(channels), *shape), np.float32)
-    if spacing_mm is None:
-        offsets = [np.arange(size) - size // 2 for size in shape]
-        voxels = np.floor(voxels + 0.5)
-    else:
-        steps = np.asarray(spacing_mm) / grid.spacing
-        offsets = [
-            (np.arange(size) - (size - 1) / 2) * step
-            for size, step in zip(shape, steps, strict=True)
-        ]
-    for patch, voxel in zip(patches, voxels, strict=True):
-        patch[:] = _sample(
-            channels, [centre + along for centre, along in zip(voxel, offsets, strict=True)]
-        )
-    return patches
 
 
 def discriminate(
@@ -77,16 +45,11 @@ def discriminate(
     compared with a threshold, so that the operating point can be chosen; the published code took
     the larger of two outputs.
     """
+    views = views_of(channels, grid, settings.patch_spacing_mm, settings.context)
     rated: list[Candidate] = []
     for start in range(0, len(candidates.table), _BATCH):
         rows = candidates.table[start : start + _BATCH]
-        patches = extract_patches(
-            channels,
-            grid,
-            np.array([row.xyz_mm for row in rows]),
-            settings.patch_shape,
-            settings.patch_spacing_mm,
-        )
+        patches = extract_views(views, np.array([row.xyz_mm for row in rows]), settings.patch_shape)
         before = np.array([row.detector_probability for row in rows])
         once = student.run(patches)[:, 1]
         probabilities = _looked_at_again(student, patches, before, once, settings, contrast)
@@ -173,33 +136,3 @@ def _joint(
 ) -> NDArray[np.float64]:
     both = joint_probability(detector, student, settings.detector_weight)
     return calibrated(both, settings.calibration.get(contrast, settings.other_calibration))
-
-
-def _sample(channels: NDArray[Any], positions: list[NDArray[np.float64]]) -> NDArray[np.float32]:
-    """Linear interpolation of (C, X, Y, Z) at the product of three lists of voxel coordinates."""
-    lows = [np.floor(along).astype(int) for along in positions]
-    box = tuple(
-        slice(min(max(low[0], 0), size), min(max(low[-1] + 2, 0), size))
-        for low, size in zip(lows, channels.shape[1:], strict=True)
-    )
-    block = channels[(slice(None), *box)].astype(np.float32)
-    if block.size == 0:
-        return np.zeros((len(channels), *map(len, positions)), np.float32)
-    for axis, (along, low, cut) in enumerate(zip(positions, lows, box, strict=True), start=1):
-        upper = (along - low).astype(np.float32)
-        block = _take(block, low - cut.start, 1 - upper, axis) + _take(
-            block, low + 1 - cut.start, upper, axis
-        )
-    return block
-
-
-def _take(
-    block: NDArray[np.float32], index: NDArray[np.int_], weight: NDArray[np.float32], axis: int
-) -> NDArray[np.float32]:
-    """Slices of `block` along `axis` times `weight`, nothing where the index lies outside."""
-    size = block.shape[axis]
-    inside = (index >= 0) & (index < size)
-    along = [1] * block.ndim
-    along[axis] = -1
-    taken: NDArray[np.float32] = np.take(block, np.clip(index, 0, size - 1), axis=axis)
-    return taken * np.where(inside, weight, np.float32(0)).reshape(along)

@@ -51,17 +51,20 @@ def augment(
     labels: NDArray[np.uint8],
     settings: AugmentSettings,
     rng: np.random.Generator,
+    views: int = 1,
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """A changed copy of a patch. channels: (C, X, Y, Z), image first; labels: (X, Y, Z).
 
-    Only the image changes its values; the channels computed from it only move along.
+    views: how many there are one after another in the channels, each with its image first. Only
+    images change their values; the channels computed from them only move along.
     """
     swap = settings.transpose and channels.shape[1] == channels.shape[2] and rng.random() < 0.5
     if swap:
         channels, labels = channels.swapaxes(1, 2), labels.swapaxes(0, 1)
     axes = [axis for axis in range(3) if settings.flip and rng.random() < 0.5]
     channels = np.flip(channels, tuple(axis + 1 for axis in axes)).copy()
-    channels[0] = vary_intensity(channels[0], settings, rng)
+    images = channels[:: len(channels) // views]
+    images[:] = vary_intensity(images, settings, rng)
     return channels, np.flip(labels, tuple(axes)).copy()
 
 
@@ -84,11 +87,11 @@ def turn(stack: NDArray[np.float32], degrees: float, size: int) -> NDArray[np.fl
 def vary_intensity(
     image: NDArray[np.float32], settings: AugmentSettings, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """The image in [0, 1] with other brightness, noise and sharpness; 0 (no brain) stays 0."""
+    """Images (..., X, Y, Z) in [0, 1] with other brightness, noise and sharpness; 0 stays 0."""
     brain = image > 0
     sigma = rng.uniform(*settings.blur_voxels)
     if sigma > 0.1:  # below, the kernel is a single voxel
-        image = ndimage.gaussian_filter(image, (sigma, sigma, 0))
+        image = ndimage.gaussian_filter(image, (*[0] * (image.ndim - 3), sigma, sigma, 0))
     image = rng.uniform(*settings.offset) + rng.uniform(*settings.gain) * image ** rng.uniform(
         *settings.gamma
     )

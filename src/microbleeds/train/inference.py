@@ -20,7 +20,8 @@ from microbleeds.models.networks import Detector, Student, Teacher
 from microbleeds.settings import CandidateSettings
 from microbleeds.steps import Candidates
 from microbleeds.steps.candidates import find_candidates
-from microbleeds.steps.discriminate import extract_patches, joint_probability
+from microbleeds.steps.discriminate import joint_probability
+from microbleeds.steps.patches import extract_views, views_of
 from microbleeds.train.cases import UNRATED, Case
 from microbleeds.train.settings import Recipe
 
@@ -117,16 +118,16 @@ def patch_probabilities(
 ) -> NDArray[np.float64]:
     """Of a microbleed, (N,), in the patches around points (N, 3) in the scanner."""
     device = next(network.parameters()).device
+    views = views_of(
+        case.channels[: recipe.network.in_channels],
+        case.grid,
+        recipe.patch_spacing_mm,
+        recipe.network.context if isinstance(network, Student) else (),
+    )
     confidence = np.zeros(len(centres_mm))
     for first in range(0, len(confidence), _BATCH):
         part = slice(first, first + _BATCH)
-        patches = extract_patches(
-            case.channels[: recipe.network.in_channels],
-            case.grid,
-            centres_mm[part],
-            recipe.network.patch_shape,
-            recipe.patch_spacing_mm,
-        )
+        patches = extract_views(views, centres_mm[part], recipe.network.patch_shape)
         with torch.inference_mode():
             logits = patch_logits(network, torch.from_numpy(patches).to(device))
             confidence[part] = torch.softmax(logits, dim=1)[:, 1].cpu().numpy()

@@ -19,7 +19,7 @@ from microbleeds.models.engine import Engine
 from microbleeds.models.networks import Student
 from microbleeds.prepare.grid import Grid, cut
 from microbleeds.steps import Candidates
-from microbleeds.steps.discriminate import extract_patches
+from microbleeds.steps.patches import Spacing, View, extract_patches, views_of
 from microbleeds.train.augment import AugmentSettings, augment, turn
 from microbleeds.train.cases import UNRATED, Case
 from microbleeds.train.inference import (
@@ -55,6 +55,7 @@ class PatchSampler:
 
     shape, spacing_mm: of the patch, as in detection. shift_mm: how far, along each axis of the
     patch, its middle may lie from the place, since a detector's centres are not exact.
+    context: of the student's second view, see `NetworkConfig`.
     doubts: of each case, for every look-alike how probably an earlier student took it for a
     microbleed, (N,); half of the look-alikes are then drawn in proportion to it.
     Raises UserError when there is nothing of one of the two kinds.
@@ -68,6 +69,7 @@ class PatchSampler:
     augmentation: AugmentSettings
     shift_mm: float = 1.0
     doubts: Sequence[NDArray[np.float64]] = ()
+    context: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that both classes are there."""
@@ -83,7 +85,7 @@ class PatchSampler:
         return places.positive if positive else places.negative
 
     def batch(self, size: int, rng: np.random.Generator) -> Batch:
-        """channels (B, C, *shape), labels (B, *shape) and targets (B,), 1 for a microbleed."""
+        """channels (B, C or 2 C, *shape), labels (B, *shape) and targets (B,), 1: microbleed."""
         drawn = [(number % 2 == 0, self._patch(number % 2 == 0, rng)) for number in range(size)]
         return {
             "channels": torch.from_numpy(np.stack([channels for _, (channels, _) in drawn])),
@@ -94,22 +96,31 @@ class PatchSampler:
     def _patch(
         self, positive: bool, rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        case, centre = self._place(positive, rng)
+        number, centre = self._place(positive, rng)
+        case = self.cases[number]
         centre = centre + rng.uniform(-self.shift_mm, self.shift_mm, 3)
-        spacing = self._spacing(rng)
+        zoom = rng.uniform(*self.augmentation.zoom, 3)
+        spacing = _times(self.spacing_mm, zoom)
         x, y, slices = self.shape
         share = self.augmentation.turned if x == y and spacing is not None else 0
         turned = share > 0 and rng.random() < share
         shape = (-(-3 * x // 2), -(-3 * y // 2), slices) if turned else self.shape
         stack, grid = self._around(case, centre, spacing, shape)
         patch = extract_patches(stack, grid, centre[None], shape, spacing)[0]
+        if self.context:
+            far = self._far[number]
+            wide = extract_patches(
+                far.channels, far.grid, centre[None], shape, _times(far.spacing_mm, zoom)
+            )[0]
+            patch = np.concatenate([patch[:-1], wide, patch[-1:]])
         if turned:
             patch = turn(patch, rng.uniform(0, 360), x)
         labels = (patch[-1] >= 0.5).astype(np.uint8)
-        return augment(patch[:-1], labels, self.augmentation, rng)
+        views = 2 if self.context else 1
+        return augment(patch[:-1], labels, self.augmentation, rng, views)
 
-    def _place(self, positive: bool, rng: np.random.Generator) -> tuple[Case, NDArray[np.float64]]:
-        """A case and one of its places, all equally likely or by their doubt."""
+    def _place(self, positive: bool, rng: np.random.Generator) -> tuple[int, NDArray[np.float64]]:
+        """The number of a case and one of its places, all equally likely or by their doubt."""
         counts = self._counts[positive]
         if self.doubts and not positive and rng.random() < 0.5:
             chosen = int(np.searchsorted(self._doubt, rng.uniform(0, self._doubt[-1])))
@@ -117,7 +128,7 @@ class PatchSampler:
             chosen = int(rng.integers(counts[-1]))
         number = int(np.searchsorted(counts, chosen, side="right"))
         place = chosen - int(counts[number])  # from the end of the case's
-        return self.cases[number], self._of(self.places[number], positive)[place]
+        return number, self._of(self.places[number], positive)[place]
 
     @cached_property
     def _counts(self) -> dict[bool, NDArray[np.int_]]:
@@ -132,12 +143,13 @@ class PatchSampler:
         """Doubt up to and with each look-alike of all cases."""
         return np.cumsum(np.concatenate(self.doubts))
 
-    def _spacing(self, rng: np.random.Generator) -> tuple[float, float, float] | None:
-        """Of one patch: a little larger or smaller than in detection, so that sizes vary more."""
-        if self.spacing_mm is None:
-            return None
-        x, y, z = (mm * rng.uniform(*self.augmentation.zoom) for mm in self.spacing_mm)
-        return float(x), float(y), float(z)
+    @cached_property
+    def _far(self) -> list[View]:
+        """The second view of each case; small enough to be kept in memory."""
+        return [
+            views_of(case.channels[: self.in_channels], case.grid, self.spacing_mm, self.context)[1]
+            for case in self.cases
+        ]
 
     def _around(
         self,
@@ -158,6 +170,14 @@ class PatchSampler:
         affine = case.grid.affine.copy()
         affine[:3, 3] += affine[:3, :3] @ corner
         return np.concatenate([channels, labels]).astype(np.float32), Grid((x, y, z), affine)
+
+
+def _times(spacing_mm: Spacing | None, zoom: NDArray[np.float64]) -> Spacing | None:
+    """A spacing, a little larger or smaller than in detection, so that sizes vary more."""
+    if spacing_mm is None:
+        return None
+    x, y, z = np.multiply(spacing_mm, zoom)
+    return float(x), float(y), float(z)
 
 
 def find_places(

@@ -151,7 +151,8 @@ def train_student(
         logits = None
         if guide is not None:
             with torch.no_grad():
-                logits = patch_logits(guide.to(patches.device), patches)
+                near = patches[:, : recipe.network.in_channels]
+                logits = patch_logits(guide.to(patches.device), near)
         answer = network(patches)
         return distillation_loss(answer, batch["targets"], logits, recipe.alpha, recipe.temperature)
 
@@ -232,6 +233,7 @@ def _on_patches(
         recipe.network.in_channels,
         recipe.augmentation,
         doubts=doubts,
+        context=recipe.network.context if kind == "student" else (),
     )
 
     def validate(trained: nn.Module) -> float:
@@ -259,7 +261,8 @@ def _on_patches(
 
 def _doubts_name(student: Path, recipe: Recipe) -> str:
     """Of the folder of a student's doubts: it says which student, and what patches it is shown."""
-    shown = (recipe.network.patch_shape, recipe.patch_spacing_mm)
+    network = recipe.network
+    shown = (network.patch_shape, recipe.patch_spacing_mm, network.context)
     patches = hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
     return f"doubts-{sha256(student / 'student.safetensors')[:16]}-{patches}"
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Literal
 
+import torch
 from torch import nn
 
 from microbleeds.errors import UserError
@@ -101,12 +102,21 @@ def load_network(kind: Kind, folder: Path) -> Network:
 
 
 def transfer(source: nn.Module, target: nn.Module) -> int:
-    """Copy every weight whose name and shape both networks share; returns how many."""
+    """Copy every weight whose name and shape both networks share; returns how many.
+
+    A layer that takes more channels than the source's gets its weights for the first ones and 0 for
+    the others, so that a student which gains a second view begins as it was.
+    """
     wanted = target.state_dict()
-    shared = {
-        name: value
-        for name, value in source.state_dict().items()
-        if name in wanted and wanted[name].shape == value.shape
-    }
+    shared = {}
+    for name, value in source.state_dict().items():
+        if name not in wanted:
+            continue
+        room = wanted[name].shape
+        more = room[1] - value.shape[1] if value.ndim == len(room) > 1 else 0
+        if more > 0 and room[:1] + room[2:] == value.shape[:1] + value.shape[2:]:
+            value = torch.cat([value, value.new_zeros(room[0], more, *room[2:])], dim=1)
+        if value.shape == room:
+            shared[name] = value
     target.load_state_dict(shared, strict=False)
     return len(shared)

@@ -1,0 +1,140 @@
+"""What step 2 sees of a volume: a patch around every candidate, and perhaps a wider one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microbleeds.prepare.grid import Grid
+
+Spacing = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class View:
+    """Channels (C, X, Y, Z), float16 or float32, on `grid`, and the voxel size of their patches.
+
+    spacing_mm: None takes the grid's voxels as they are.
+    """
+
+    channels: NDArray[Any]
+    grid: Grid
+    spacing_mm: Spacing | None
+
+
+def views_of(
+    channels: NDArray[Any],
+    grid: Grid,
+    spacing_mm: Spacing | None,
+    context: tuple[int, ...] = (),
+) -> tuple[View, ...]:
+    """The volume as it is and, with `context`, a coarse copy whose patches reach farther.
+
+    channels: (C, X, Y, Z) on `grid`. context: how many times farther along each axis. A dot in the
+    near view may be a vessel or a sulcus that only the far one shows.
+    """
+    near = View(channels, grid, spacing_mm)
+    if not context:
+        return (near,)
+    x, y, z = np.multiply(grid.spacing if spacing_mm is None else spacing_mm, context)
+    return near, View(*averaged(channels, grid, (x, y, z)), (float(x), float(y), float(z)))
+
+
+def averaged(
+    channels: NDArray[Any], grid: Grid, spacing_mm: Spacing
+) -> tuple[NDArray[np.float16], Grid]:
+    """Means over blocks of whole voxels, as large as fit in `spacing_mm`, and their grid.
+
+    Beyond the end of the volume is nothing.
+    """
+    blocks = np.maximum(np.floor(np.array(spacing_mm) / grid.spacing + 1e-6), 1).astype(int)
+    room = [(0, -size % block) for size, block in zip(channels.shape[1:], blocks, strict=True)]
+    padded = np.pad(np.asarray(channels, np.float32), [(0, 0), *room])
+    for axis, block in enumerate(blocks, start=1):
+        shape = (*padded.shape[:axis], -1, block, *padded.shape[axis + 1 :])
+        padded = padded.reshape(shape).mean(axis + 1)
+    affine = grid.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ ((blocks - 1) / 2)
+    affine[:3, :3] *= blocks
+    x, y, z = padded.shape[1:]
+    return padded.astype(np.float16), Grid((x, y, z), affine)
+
+
+def extract_views(
+    views: Sequence[View], centres_mm: NDArray[np.float64], shape: tuple[int, int, int]
+) -> NDArray[np.float32]:
+    """Patches (N, C, *shape) of every view around points (N, 3) in scanner mm, one after another.
+
+    The channels of the second view follow those of the first.
+    """
+    return np.concatenate(
+        [extract_patches(v.channels, v.grid, centres_mm, shape, v.spacing_mm) for v in views],
+        axis=1,
+    )
+
+
+def extract_patches(
+    channels: NDArray[Any],
+    grid: Grid,
+    centres_mm: NDArray[np.float64],
+    shape: tuple[int, int, int],
+    spacing_mm: tuple[float, float, float] | None,
+) -> NDArray[np.float32]:
+    """Boxes along the grid's axes around points in the scanner, zero outside the volume.
+
+    channels: (C, X, Y, Z) on `grid`, float16 or float32. centres_mm: (N, 3) scanner mm.
+    Returns (N, C, *shape) float32. With `spacing_mm` each centre is exactly in the middle of its
+    box and values are interpolated linearly; None takes the grid's voxels as they are, the voxel
+    nearest the centre at `shape // 2`.
+    """
+    centres = np.asarray(centres_mm, np.float64).reshape(-1, 3)
+    voxels = (centres - grid.affine[:3, 3]) @ np.linalg.inv(grid.affine[:3, :3]).T
+    patches = np.zeros((len(voxels), len(channels), *shape), np.float32)
+    if spacing_mm is None:
+        offsets = [np.arange(size) - size // 2 for size in shape]
+        voxels = np.floor(voxels + 0.5)
+    else:
+        steps = np.asarray(spacing_mm) / grid.spacing
+        offsets = [
+            (np.arange(size) - (size - 1) / 2) * step
+            for size, step in zip(shape, steps, strict=True)
+        ]
+    for patch, voxel in zip(patches, voxels, strict=True):
+        patch[:] = _sample(
+            channels, [centre + along for centre, along in zip(voxel, offsets, strict=True)]
+        )
+    return patches
+
+
+def _sample(channels: NDArray[Any], positions: list[NDArray[np.float64]]) -> NDArray[np.float32]:
+    """Linear interpolation of (C, X, Y, Z) at the product of three lists of voxel coordinates."""
+    lows = [np.floor(along).astype(int) for along in positions]
+    box = tuple(
+        slice(min(max(low[0], 0), size), min(max(low[-1] + 2, 0), size))
+        for low, size in zip(lows, channels.shape[1:], strict=True)
+    )
+    block = channels[(slice(None), *box)].astype(np.float32)
+    if block.size == 0:
+        return np.zeros((len(channels), *map(len, positions)), np.float32)
+    for axis, (along, low, cut) in enumerate(zip(positions, lows, box, strict=True), start=1):
+        upper = (along - low).astype(np.float32)
+        block = _take(block, low - cut.start, 1 - upper, axis) + _take(
+            block, low + 1 - cut.start, upper, axis
+        )
+    return block
+
+
+def _take(
+    block: NDArray[np.float32], index: NDArray[np.int_], weight: NDArray[np.float32], axis: int
+) -> NDArray[np.float32]:
+    """Slices of `block` along `axis` times `weight`, nothing where the index lies outside."""
+    size = block.shape[axis]
+    inside = (index >= 0) & (index < size)
+    along = [1] * block.ndim
+    along[axis] = -1
+    taken: NDArray[np.float32] = np.take(block, np.clip(index, 0, size - 1), axis=axis)
+    return taken * np.where(inside, weight, np.float32(0)).reshape(along)
