@@ -7,7 +7,7 @@ import torch
 from microbleeds.models.config import NetworkConfig
 from microbleeds.models.initialise import initialise
 from microbleeds.models.networks import Detector, Student
-from microbleeds.train.store import transfer
+from microbleeds.train.store import load_network, save_network, transfer
 
 CONFIG = NetworkConfig(2, (4, 6), ((2, 2, 1),), (8, 8, 4))
 
@@ -20,6 +20,17 @@ def test_a_student_that_gains_a_second_view_begins_as_it_was():
     patches = torch.rand(3, 4, 8, 8, 4)
     with torch.no_grad():
         torch.testing.assert_close(both.eval()(patches), alone.eval()(patches[:, :2]))
+
+
+def test_a_saved_student_is_read_as_it_was(tmp_path):
+    config = replace(CONFIG, student_widths=(8, 12), context=(3, 3, 2))
+    student = Student(config)
+    initialise(student, 1)
+    save_network(student, "student", tmp_path)
+    again = load_network("student", tmp_path)
+    assert again.config == config
+    for name, value in student.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value)
 
 
 def test_only_what_fits_is_transferred():

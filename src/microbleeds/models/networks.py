@@ -80,6 +80,7 @@ class Student(Encoder):
     def __init__(self, config: NetworkConfig) -> None:
         """Encoders and classifier for one configuration."""
         super().__init__(config.student)
+        self.config = config  # what rebuilds both encoders
         surroundings = replace(config, student_widths=(), context=())
         self.context = Encoder(surroundings) if config.context else None
         more = config.widths[-1] if config.context else 0
