@@ -265,7 +265,7 @@ def macs_per_voxel() -> dict[str, float]:
     trials = {
         "brain": (Detector(brain), brain.in_channels, (64, 64, 64)),
         "detector": (Detector(slim), slim.in_channels, (64, 64, 32)),
-        "student": (Student(slim), slim.in_channels, slim.patch_shape),
+        "student": (Student(slim), slim.patch_channels, slim.patch_shape),
     }
     per_voxel = {}
     for name, (network, channels, shape) in trials.items():
@@ -302,9 +302,12 @@ def show_floor(image: Path) -> None:
     print(f"\n{image.name}: at best {rate:.0f} GMAC/s on one thread")
     print(f"read {read:.1f} MB, written {written:.1f} MB")
     print("| network | GMAC | floor, s | CPU-s | times the floor |\n|---|---|---|---|---|")
-    for name, voxels in run["batches"].items():
-        work = voxels * macs[name] / 1e9
-        floor, spent = work / rate, run["spent"][f"  network {name}"][0]
+    rows = [
+        (name, voxels * macs[name] / 1e9, run["spent"][f"  network {name}"][0])
+        for name, voxels in run["batches"].items()
+    ]
+    for name, work, spent in [*rows, ("all", sum(r[1] for r in rows), sum(r[2] for r in rows))]:
+        floor = work / rate
         print(f"| {name} | {work:.1f} | {floor:.2f} | {spent:.2f} | {spent / floor:.1f} |")
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from nibabel.affines import apply_affine
 
 from microbleeds.prepare.grid import Grid
 from microbleeds.settings import Calibration, DiscriminateSettings
@@ -16,20 +17,7 @@ from microbleeds.steps.discriminate import (
     mirrored_probability,
 )
 
-AFFINE = np.array(
-    [[0.48, 0.0, 0.4, -20.0], [0.0, 0.5, 0.0, 7.0], [-0.14, 0.0, 3.0, 31.0], [0, 0, 0, 1.0]]
-)
-GRID = Grid((40, 36, 14), AFFINE)
-CENTRES = np.array([[20.2, 17.9, 6.3], [1.0, 34.6, 12.8], [300.0, 10.0, 5.0]])  # middle, rim, far
-
-
-def in_scanner(voxels: np.ndarray) -> np.ndarray:
-    return voxels @ AFFINE[:3, :3].T + AFFINE[:3, 3]
-
-
-@pytest.fixture
-def channels() -> np.ndarray:
-    return np.random.default_rng(1).random((2, *GRID.shape), np.float32)
+GRID = Grid((40, 36, 14), np.diag([0.5, 0.5, 3.0, 1.0]))
 
 
 def test_calibration_moves_the_log_odds_along_a_line():
@@ -84,7 +72,7 @@ def bright_row() -> tuple[np.ndarray, Candidates]:
     channels[0, :, 10, 5] = np.linspace(0, 1, 40)
     table = tuple(
         Candidate(n + 1, tuple(xyz), 5.0, 2.0, 0.1, 9.0, 0.8)
-        for n, xyz in enumerate(in_scanner(voxels))
+        for n, xyz in enumerate(apply_affine(GRID.affine, voxels))
     )
     return channels, Candidates(np.zeros(GRID.shape, np.int32), table, 0.8)
 
