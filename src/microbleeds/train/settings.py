@@ -75,6 +75,7 @@ SLIM_RECIPE = Recipe(
         patch_shape=(32, 32, 8),
         student_widths=(16, 32, 64, 64),
         coarse_detector=True,
+        context=(3, 3, 2),
     ),
     prepare=PrepareSettings(max_in_plane_mm=0.8),
     detector_patch=(64, 64, 12),
