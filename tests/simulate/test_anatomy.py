@@ -113,7 +113,7 @@ def test_small_structures_replace_only_what_they_lie_in(small_labels):
     assert drawn[changed].min() >= 1001
     assert set(np.unique(small_labels[drawn == an.DENTATE])) <= set(an.CEREBELLUM_WHITE)
     assert set(np.unique(small_labels[drawn == an.CHOROID])) <= set(an.VENTRICLES)
-    assert set(np.unique(small_labels[drawn == an.FALX])) == set(an.CSF)
+    assert set(np.unique(small_labels[drawn == an.FALX])) <= set(an.CSF)
     assert not changed[np.isin(small_labels, (*an.CORTEX, 511, 515, 0))].any()
 
 
@@ -161,6 +161,8 @@ def test_the_falx_is_a_thin_sheet_in_the_midline(shipped):
     assert np.percentile(np.abs(offset), 95) < 6
     thickness = sheet.sum(0)
     assert thickness[thickness > 0].mean() < 3
+    parts, _ = ndimage.label(sheet, np.ones((3, 3, 3)))
+    assert np.bincount(parts.ravel())[1:].min() > an.LOOSE_MM3  # no dark dots in the fluid
 
 
 def test_the_brain_mask_holds_all_tissue_and_little_else(small_head):
