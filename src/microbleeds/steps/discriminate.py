@@ -17,7 +17,7 @@ from microbleeds.steps.patches import extract_views, views_of
 
 # Seven of ten candidates get less than this joint probability, calibrated, from the first look, and
 # no mirror images: of 5,151 on simulated heads none of these would have reached even the sensitive
-# threshold.
+# threshold (networks of the fourteenth session).
 HOPELESS = 0.005
 STEP_2 = "step 2"  # what its reasons begin with
 _BATCH = 32
