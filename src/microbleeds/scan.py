@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
+from nibabel.imageglobals import logger
 from numpy.typing import DTypeLike, NDArray
 
 from microbleeds.errors import UserError
@@ -151,12 +153,23 @@ def _open(path: Path) -> Any:
     if beginning[128:] == b"DICM":
         raise UserError(f"{path} is one DICOM file; give the folder that holds the series.")
     try:
-        image: Any = nib.load(path)
+        with _nibabel_silent():
+            image: Any = nib.load(path)
     except Exception as error:  # nibabel raises many kinds for a file that is none
         raise UserError(f"{path} is no readable NIfTI file; give a .nii or .nii.gz.") from error
     if not isinstance(image, nib.Nifti1Pair):
         raise UserError(f"{path} is {type(image).__name__}, not NIfTI; give a .nii or .nii.gz.")
     return image
+
+
+@contextmanager
+def _nibabel_silent() -> Iterator[None]:
+    """Without its lines about a header that it mends: what matters of that, we say."""
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = False
 
 
 def _geometry(path: Path, image: Any) -> tuple[NDArray[np.float64], bool]:

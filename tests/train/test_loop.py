@@ -59,9 +59,11 @@ def validate(network):
     return -float(next(network.parameters()).abs().sum())
 
 
-@pytest.mark.parametrize("average", [0.0, 0.9])
-def test_killed_and_resumed_gives_the_very_same_weights(tmp_path, average):
-    settings = replace(SETTINGS, average=average)
+@pytest.mark.parametrize(
+    ("average", "precision"), [(0.0, "32-true"), (0.9, "32-true"), (0.9, "bf16-mixed")]
+)
+def test_killed_and_resumed_gives_the_very_same_weights(tmp_path, average, precision):
+    settings = replace(SETTINGS, average=average, precision=precision)
     whole, broken = student(), student()
     fit(whole, next_batch, loss_fn, settings, tmp_path / "whole", validate)
     for kill in (3, 7):  # before the first checkpoint, and between two
@@ -122,6 +124,21 @@ def test_loss_falls_and_frozen_layers_stay(tmp_path):
     for key, value in before.items():
         same = torch.equal(value, after[key])
         assert same == key.startswith(("inpconv", "convfirst")), key
+
+
+def test_mixed_precision_computes_in_half_and_keeps_weights_in_full(tmp_path):
+    losses = {}
+    for precision in ("32-true", "bf16-mixed"):
+        network, seen, folder = student(), [], tmp_path / precision
+        network.dropout.p = 0.0  # its draws depend on the precision
+        network.fc1.register_forward_hook(lambda *call, seen=seen: seen.append(call[2].dtype))
+        fit(network, next_batch, loss_fn, replace(SETTINGS, precision=precision), folder)
+        assert set(seen) == {torch.bfloat16 if precision == "bf16-mixed" else torch.float32}
+        assert all(v.dtype != torch.bfloat16 for v in network.state_dict().values())
+        rows = (folder / "log.tsv").read_text().splitlines()[1:]
+        losses[precision] = [float(row.split("\t")[1]) for row in rows]
+    assert losses["bf16-mixed"] != losses["32-true"]
+    assert losses["bf16-mixed"][0] == pytest.approx(losses["32-true"][0], rel=0.03)
 
 
 def test_a_network_with_all_layers_frozen_is_only_validated(tmp_path):
@@ -225,7 +242,7 @@ from microbleeds.train import loop
 folder = Path(sys.argv[1])
 fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp")
 fabric.launch()
-loop._fabric = lambda: fabric
+loop._fabric = lambda precision: fabric
 torch.manual_seed(0)
 network, seen = nn.Linear(3, 1), []
 
