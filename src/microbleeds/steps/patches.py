@@ -112,29 +112,19 @@ def extract_patches(
 
 def _sample(channels: NDArray[Any], positions: list[NDArray[np.float64]]) -> NDArray[np.float32]:
     """Linear interpolation of (C, X, Y, Z) at the product of three lists of voxel coordinates."""
-    lows = [np.floor(along).astype(int) for along in positions]
     box = tuple(
-        slice(min(max(low[0], 0), size), min(max(low[-1] + 2, 0), size))
-        for low, size in zip(lows, channels.shape[1:], strict=True)
+        slice(min(max(int(np.floor(along[0])), 0), size), min(max(int(along[-1]) + 2, 0), size))
+        for along, size in zip(positions, channels.shape[1:], strict=True)
     )
     block = channels[(slice(None), *box)].astype(np.float32)
-    if block.size == 0:
-        return np.zeros((len(channels), *map(len, positions)), np.float32)
-    for axis, (along, low, cut) in enumerate(zip(positions, lows, box, strict=True), start=1):
-        upper = (along - low).astype(np.float32)
-        block = _take(block, low - cut.start, 1 - upper, axis) + _take(
-            block, low + 1 - cut.start, upper, axis
-        )
-    return block
+    to_x, to_y, to_z = (_weights(*axis) for axis in zip(positions, box, strict=True))
+    count, x, y, z = block.shape
+    rows = to_x @ block.reshape(count, x, y * z)
+    return np.asarray(to_y @ (rows.reshape(count, len(to_x), y, z) @ to_z.T), np.float32)
 
 
-def _take(
-    block: NDArray[np.float32], index: NDArray[np.int_], weight: NDArray[np.float32], axis: int
-) -> NDArray[np.float32]:
-    """Slices of `block` along `axis` times `weight`, nothing where the index lies outside."""
-    size = block.shape[axis]
-    inside = (index >= 0) & (index < size)
-    along = [1] * block.ndim
-    along[axis] = -1
-    taken: NDArray[np.float32] = np.take(block, np.clip(index, 0, size - 1), axis=axis)
-    return taken * np.where(inside, weight, np.float32(0)).reshape(along)
+def _weights(along: NDArray[np.float64], voxels: slice) -> NDArray[np.float32]:
+    """What each of the voxels (M,) adds to the values at N coordinates, (N, M)."""
+    distance = np.abs(along[:, None] - np.arange(voxels.start, voxels.stop))
+    weights: NDArray[np.float32] = np.maximum(1 - distance, 0).astype(np.float32)
+    return weights
