@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from microbleeds.scan import Scan
-from microbleeds.simulate import HeadSettings, SimulatedHead, lesions, signal
+from microbleeds.simulate import HeadSettings, SimulatedHead, lesions
 from microbleeds.simulate import anatomy as an
 from microbleeds.simulate.anatomy import load_anatomy
 from microbleeds.simulate.deform import deform, rotation
@@ -32,7 +32,7 @@ from microbleeds.simulate.echoes import record_echoes
 from microbleeds.simulate.head import BRAIN_MM
 from microbleeds.simulate.images import scan_images
 from microbleeds.simulate.scanner import random_protocol
-from microbleeds.simulate.tissue import bleed_free_tissue, fine_grid
+from microbleeds.simulate.tissue import bleed_free_tissue, excited, fine_grid
 from microbleeds.simulate.visits import Visit as Scanned
 from microbleeds.simulate.visits import random_return
 from microbleeds.steps import Candidate
@@ -77,7 +77,7 @@ def simulate(path: Path, seed: tuple[int, ...]) -> Block:
             labels, replace(settings.lesions, count=(visit.new, visit.new)), rng, bleeds
         )
         same, made, pose = np.random.default_rng([*seed, 1]), visit.protocol, visit.pose
-        maps = signal.tissue_maps(labels, made.field_t, made.tr_ms, made.flip_deg, same)
+        maps = excited(labels, made, same)
         lying = pose.image(labels, order=0)
         grid = fine_grid(lying, made, True, pose)
         tissue = bleed_free_tissue(labels, maps, grid, made, same)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from microbleeds.settings import Contrast
-from microbleeds.simulate import HeadSettings, SimulatedHead, lesions, signal
+from microbleeds.simulate import HeadSettings, SimulatedHead, lesions
 from microbleeds.simulate.anatomy import Anatomy
 from microbleeds.simulate.deform import deform
 from microbleeds.simulate.echoes import record_echoes
 from microbleeds.simulate.images import scan_images
 from microbleeds.simulate.scanner import Protocol
-from microbleeds.simulate.tissue import bleed_free_tissue, fine_grid
+from microbleeds.simulate.tissue import bleed_free_tissue, excited, fine_grid
 
 HEAD_MM, BRAIN_MM = (190, 230, 190), (160, 196, 150)
 
@@ -29,14 +29,7 @@ def simulate_head(
     share everything else, so their difference is the truth.
     """
     labels = deform(anatomy, field_of_view(settings), settings.anatomy, rng)
-    maps = signal.tissue_maps(
-        labels,
-        protocol.field_t,
-        protocol.tr_ms,
-        protocol.flip_deg,
-        rng,
-        protocol.fresh_fluid,
-    )
+    maps = excited(labels, protocol, rng)
     bleeds = lesions.place_bleeds(labels, settings.lesions, rng)
     grid = fine_grid(labels, protocol, settings.whole_head)
     tissue = bleed_free_tissue(labels, maps, grid, protocol, rng)

@@ -105,6 +105,13 @@ class Tissue:
     outer_field: NDArray[np.float32]
 
 
+def excited(labels: NDArray[np.int16], protocol: Protocol, rng: np.random.Generator) -> signal.Maps:
+    """This head's tissue on its labels (X, Y, Z), 1 mm, as the protocol shows it."""
+    return signal.tissue_maps(
+        labels, protocol.field_t, protocol.tr_ms, protocol.flip_deg, rng, protocol.fresh_fluid
+    )
+
+
 def bleed_free_tissue(
     labels: NDArray[np.int16],
     maps: signal.Maps,

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from microbleeds.settings import Contrast
-from microbleeds.simulate import HeadSettings, SimulatedHead, head, lesions, signal
+from microbleeds.simulate import HeadSettings, SimulatedHead, head, lesions
 from microbleeds.simulate.anatomy import Anatomy
 from microbleeds.simulate.deform import deform
 from microbleeds.simulate.echoes import record_echoes
 from microbleeds.simulate.images import scan_images
 from microbleeds.simulate.pose import Pose
 from microbleeds.simulate.scanner import Protocol
-from microbleeds.simulate.tissue import bleed_free_tissue, fine_grid
+from microbleeds.simulate.tissue import bleed_free_tissue, excited, fine_grid
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,7 @@ def simulate_visits(
         bleeds = lesions.place_bleeds(labels, more, own, before=bleeds)
         same = np.random.default_rng([*seed, 2])
         protocol, pose = visit.protocol, visit.pose
-        maps = signal.tissue_maps(
-            labels,
-            protocol.field_t,
-            protocol.tr_ms,
-            protocol.flip_deg,
-            same,
-            protocol.fresh_fluid,
-        )
+        maps = excited(labels, protocol, same)
         lying = pose.image(labels, order=0)
         grid = fine_grid(lying, protocol, settings.whole_head, pose)
         tissue = bleed_free_tissue(labels, maps, grid, protocol, same)
