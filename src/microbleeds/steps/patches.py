@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -55,8 +56,9 @@ def averaged(
     room = [(0, -size % block) for size, block in zip(channels.shape[1:], blocks, strict=True)]
     padded = np.pad(np.asarray(channels, np.float32), [(0, 0), *room])
     for axis, block in enumerate(blocks, start=1):
-        shape = (*padded.shape[:axis], -1, block, *padded.shape[axis + 1 :])
-        padded = padded.reshape(shape).mean(axis + 1)
+        every = (slice(None),) * axis
+        layers = [padded[(*every, slice(first, None, block))] for first in range(block)]
+        padded = reduce(np.add, layers) / np.float32(block)  # `mean` is slow on a short last axis
     affine = grid.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ ((blocks - 1) / 2)
     affine[:3, :3] *= blocks
