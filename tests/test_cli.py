@@ -340,6 +340,22 @@ def test_a_training_table_without_a_column_is_refused(tmp_path, capsys):
     assert "label" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("words", "precision"), [([], "32-true"), (["--bf16"], "bf16-mixed")])
+def test_mixed_precision_reaches_the_training(tmp_path, words, precision):
+    for name in ("a.nii.gz", "l.nii.gz"):
+        (tmp_path / name).touch()
+    table = tmp_path / "table.csv"
+    table.write_text("image,label\na.nii.gz,l.nii.gz\n")
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "microbleeds.train.recipes.train_detector",
+            lambda rows, out, recipe, work, mined=None: seen.append(recipe.detector.precision),
+        )
+        assert run("train", "detector", "--data", table, "-o", tmp_path / "out", *words) == 0
+    assert seen == [precision]
+
+
 @pytest.mark.parametrize(
     "words", [["--help"], ["detect", "--help"], ["train", "all", "--help"], ["cohort", "--help"]]
 )

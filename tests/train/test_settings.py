@@ -23,9 +23,10 @@ def test_the_slim_recipe_makes_models_like_the_shipped_one():
 
 
 def test_steps_and_seed_reach_every_network():
-    recipe = recipe_of("slim", steps=50, seed=3)
+    recipe = recipe_of("slim", steps=50, seed=3, precision="bf16-mixed")
     for training in (recipe.detector, recipe.teacher, recipe.student):
         assert (training.steps, training.seed, training.warmup) == (50, 3, 5)
+        assert training.precision == "bf16-mixed"
     assert recipe.split_seed == 3 and recipe.network == SLIM_RECIPE.network
 
 

@@ -31,6 +31,8 @@ Batch = Mapping[str, Tensor]
 NextBatch = Callable[[np.random.Generator], Batch]
 LossFunction = Callable[[nn.Module, Batch], Tensor]
 Validate = Callable[[nn.Module], float]
+#: "bf16-mixed": weights as ever, layers in bfloat16; faster on GPUs and on CPUs with AMX.
+Precision = Literal["32-true", "bf16-mixed"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class TrainSettings:
     patience: int = 20  # validations without a better figure before stopping
     average: float = 0.0  # decay of the moving average of the weights; 0 keeps none
     threads: int = 0  # of torch; 0 leaves its own choice
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"  # mixed: faster with AMX or a GPU
+    precision: Precision = "32-true"
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def fit(
 
 
 @cache
-def _fabric(precision: Literal["32-true", "bf16-mixed"]) -> Fabric:
+def _fabric(precision: Precision) -> Fabric:
     """One process for each GPU of this machine, or this one alone on the CPU."""
     gpus = torch.cuda.device_count()
     accelerator = "cuda" if gpus else "cpu"

@@ -11,7 +11,7 @@ from microbleeds.models.config import PUBLISHED, NetworkConfig, Triple
 from microbleeds.settings import CleanUpSettings, PrepareSettings
 from microbleeds.train.augment import PUBLISHED_AUGMENT, AugmentSettings
 from microbleeds.train.cases import CaseSettings
-from microbleeds.train.loop import TrainSettings
+from microbleeds.train.loop import Precision, TrainSettings
 
 
 @dataclass(frozen=True)
@@ -151,14 +151,17 @@ RECIPES = {"slim": SLIM_RECIPE, "published": PUBLISHED_RECIPE, "tiny": TINY_RECI
 
 
 def recipe_of(
-    size: Literal["slim", "published", "tiny"], steps: int | None = None, seed: int = 0
+    size: Literal["slim", "published", "tiny"],
+    steps: int | None = None,
+    seed: int = 0,
+    precision: Precision = "32-true",
 ) -> Recipe:
     """A ready recipe; `steps` replaces those of every network, `seed` every seed."""
 
     def changed(training: TrainSettings) -> TrainSettings:
         count = training.steps if steps is None else steps
         warmup = min(training.warmup, count // 10)
-        return replace(training, steps=count, warmup=warmup, seed=seed)
+        return replace(training, steps=count, warmup=warmup, seed=seed, precision=precision)
 
     recipe = RECIPES[size]
     return replace(
