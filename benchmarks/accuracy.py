@@ -10,7 +10,7 @@ T2* in one folder (2D or 3D protocols), those in SWI and QSM, from one 3D echo, 
 is that of the VALDO challenge: nearest centres within 5 mm. Simulated bleeds that look smaller than
 2 mm (`--least-mm`), which is where microbleeds begin (Greenberg 2009) and where 95 % of those rated
 on T2* in public tables lie above, count neither as found nor as missed, and detections of them not
-as false. Real scans are measured only.
+as false; nor do those that the image does not show at all. Real scans are measured only.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from microbleeds.evaluate.lesions import Lesions, from_centres
 from microbleeds.evaluate.matching import Finding, Findings, match
 from microbleeds.evaluate.metrics import summarise
 from microbleeds.models.zoo import DEFAULT_MODEL, Models
+from microbleeds.report.files import MISSING
 from microbleeds.settings import Contrast, Settings
 from microbleeds.simulate import HeadSettings
 from microbleeds.simulate.dataset import SUFFIX, simulate_dataset
@@ -58,6 +59,12 @@ class Measured:
     name: str
     image: Path
     truth: Lesions
+
+    @property
+    def seen_mm(self) -> NDArray[np.float64]:
+        """Centres of the microbleeds that the image shows, (N, 3)."""
+        volumes = self.truth.volumes_mm3
+        return self.truth.xyz_mm if volumes is None else self.truth.xyz_mm[volumes > 0]
 
 
 def after_step(found: Detections, step: str) -> Lesions:
@@ -84,16 +91,16 @@ def heads_folder(contrast: str = "t2star", bleeds: tuple[int, int] = (0, 12)) ->
 
 
 def simulated(folder: Path, contrast: str) -> Iterator[Measured]:
-    """Every simulated head with its visible microbleeds."""
+    """Every simulated head with its microbleeds, those that cannot be seen with a volume of 0."""
     suffix = SUFFIX[contrast]  # type: ignore[index]
     with (folder / "truth.tsv").open() as stream:
         truth = list(csv.DictReader(stream, delimiter="\t"))
     for image in sorted(folder.glob(f"*_{suffix}.nii.gz")):
         subject = image.name.split("_")[0]
         rows = [r for r in truth if (r["subject"], r["contrast"]) == (subject, contrast)]
-        seen = [r for r in rows if float(r["volume_mm3"]) > 0]
-        centres = np.array([[float(r[a]) for a in "xyz"] for r in seen]).reshape(-1, 3)
-        volumes = np.array([float(r["volume_mm3"]) for r in seen])
+        there = [r for r in rows if r["x"] != MISSING]
+        centres = np.array([[float(r[a]) for a in "xyz"] for r in there]).reshape(-1, 3)
+        volumes = np.array([float(r["volume_mm3"]) for r in there])
         yield Measured(subject, image, from_centres(centres, volumes_mm3=volumes))
 
 
@@ -128,7 +135,9 @@ def measure(
         found = detect(read_scan(case.image, contrast), models, brain, settings)  # type: ignore[arg-type]
         names.append(case.name)
         volumes = case.truth.volumes_mm3
-        rated = np.empty(0) if volumes is None else volumes[volumes >= smallest_mm3]
+        if volumes is None:
+            volumes = np.empty(0)
+        rated = volumes[(volumes >= smallest_mm3) & (volumes > 0)]
         diameters.append(np.array([diameter_mm(volume) for volume in rated]))
         for step in table:
             detected = after_step(found, step)

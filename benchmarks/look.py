@@ -88,8 +88,8 @@ def beside(
             brain = brain_mask(scan, engine)
             levels.append(np.percentile(scan.voxels[brain], (1, 50, 99)))
             slices += list(_slices(case, scan, brain))
-            bleeds += [_close_up(scan, brain, xyz, case.name[-3:]) for xyz in case.truth.xyz_mm]
-            figures += [f for xyz in case.truth.xyz_mm if (f := _figures(scan, brain, xyz))]
+            bleeds += [_close_up(scan, brain, xyz, case.name[-3:]) for xyz in case.seen_mm]
+            figures += [f for xyz in case.seen_mm if (f := _figures(scan, brain, xyz))]
         _draw(slices, out / f"{kind}_slices.png", columns=6, size=2.4)
         _draw(bleeds, out / f"{kind}_bleeds.png")
         over = np.mean([level / level[1] for level in levels], axis=0)
@@ -102,6 +102,8 @@ def _missed(case: Measured, scan: Scan, found: Detections) -> Iterator[tuple[flo
     """Every microbleed without a detection near it, with the best candidate's probability."""
     volumes = case.truth.volumes_mm3
     for number, xyz in enumerate(case.truth.xyz_mm):
+        if volumes is not None and volumes[number] == 0:  # nobody can see it
+            continue
         near = [r for r in found.table if math.dist(r.xyz_mm, xyz) < NEAR_MM]
         if any(row.kept for row in near):
             continue

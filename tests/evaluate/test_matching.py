@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from microbleeds.errors import UserError
-from microbleeds.evaluate.lesions import Lesions, from_centres, from_labels
+from microbleeds.evaluate.lesions import Lesions, from_centres, from_labels, with_unrated
 from microbleeds.evaluate.matching import Findings, Policy, match
 
 AFFINE = np.diag([0.5, 0.5, 3.0, 1.0])
@@ -75,6 +75,16 @@ def test_no_detection_of_a_too_small_one_is_false(policy):
     found = painted(np.s_[10, 10, 5], np.s_[11, 10, 5], np.s_[30, 10, 5])
     (far,) = match("s", found, truth, policy, smallest_mm3=2.5)
     assert not far.is_lesion and far.xyz_mm == (15.0, 5.0, 15.0)
+
+
+@pytest.mark.parametrize("policy", ["valdo", "one-to-one"])
+def test_what_cannot_be_seen_is_neither_missed_nor_falsely_found(policy):
+    truth = with_unrated(
+        from_centres(np.array([[0.0, 0, 0]])), np.array([[20.0, 0, 0], [40, 0, 0]])
+    )
+    hit, far = match("s", along_x(1, 21, 80), truth, policy)
+    assert hit.is_lesion and hit.detected
+    assert not far.is_lesion and far.xyz_mm[0] == 80
 
 
 def test_overlap_keeps_the_highest_confidence_and_the_dice_of_the_union():

@@ -68,7 +68,7 @@ def digests(folder):
 
 def test_the_table_names_files_that_are_there(series):
     table = rows(series / "table.csv", ",")
-    assert tuple(table[0]) == TABLE_COLUMNS == ("image", "label", "contrast", "mask", "subject")
+    assert tuple(table[0]) == TABLE_COLUMNS
     assert [(r["subject"], r["contrast"]) for r in table] == [
         (f"sub-sim7x000{i}", contrast) for i in (0, 1) for contrast in CONTRASTS
     ]
@@ -79,7 +79,7 @@ def test_the_table_names_files_that_are_there(series):
         assert set(np.unique(np.asarray(mask.dataobj))) == {0, 1}
         kind = np.float32 if row["contrast"] == "qsm" else np.int16
         assert image.get_data_dtype() == kind
-    named = {row[c] for row in table for c in ("image", "label", "mask")}
+    named = {row[c] for row in table for c in ("image", "label", "mask", "unrated")}
     others = {p.name for p in series.iterdir()} - named
     assert others == {"table.csv", "truth.tsv", "sub-sim7x0000.json", "sub-sim7x0001.json"}
 
@@ -101,6 +101,26 @@ def test_the_truth_agrees_with_the_labels(series):
             centroid = nib.affines.apply_affine(label.affine, np.argwhere(mine).mean(0))
             xyz = [float(row[c]) for c in "xyz"]
             assert np.linalg.norm(centroid - xyz) < 2.5  # a slice
+
+
+def test_what_lies_at_unseen_bleeds_is_unrated(series):
+    truth = rows(series / "truth.tsv", "\t")
+    for row in rows(series / "table.csv", ","):
+        image = nib.load(series / row["unrated"])
+        unrated = np.argwhere(np.asarray(image.dataobj))
+        if row["contrast"] == "qsm":  # which shows both
+            assert not len(unrated)
+            continue
+        mine = [r for r in truth if (r["subject"], r["contrast"]) == (row["subject"], "t2star")]
+        bleeds = np.array([[float(r[c]) for c in "xyz"] for r in mine])
+        points = nib.affines.apply_affine(image.affine, unrated)
+        distance = np.linalg.norm(points[:, None] - bleeds, axis=2)
+        half_voxel = np.linalg.norm(image.header.get_zooms()) / 2
+        assert (distance.min(axis=0) <= half_voxel).all()  # each has its middle in it
+        assert (distance.min(axis=1) <= 2.0 + half_voxel).all()
+        ball = 4 / 3 * np.pi * 2.0**3
+        volume = len(unrated) * abs(np.linalg.det(image.affine[:3, :3]))
+        assert volume == pytest.approx(2 * ball, rel=0.4)
 
 
 def test_the_record_holds_the_protocol(series):

@@ -1,6 +1,8 @@
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -84,6 +86,23 @@ def test_the_curve_is_that_of_what_detect_reports(trained, rows, tmp_path):
     # all balls are smaller than this: none is left that could be missed
     none = final_findings(load_models(tmp_path / "model"), rows[:1], 1e6)
     assert np.isnan(froc(joined(none.values())).tpr).all()
+
+
+def test_what_is_found_at_unrated_places_is_not_false(trained, rows, tmp_path, monkeypatch):
+    image = nib.load(rows[0].label)
+    first = np.asarray(image.dataobj) == 1
+    nib.save(nib.Nifti1Image(first.astype(np.uint8), image.affine), tmp_path / "one.nii.gz")
+    models = load_models(trained / "model")
+    bleeds = [SimpleNamespace(xyz_mm=xyz, probability=0.5) for xyz in ((-3, -2, 40), (3, -3, 44))]
+
+    def detected(rows, *_):  # both balls of the head
+        yield rows[0], SimpleNamespace(contrast="t2star"), SimpleNamespace(microbleeds=bleeds)
+
+    monkeypatch.setattr(assemble, "detect_rows", detected)
+    one = replace(rows[0], label=tmp_path / "one.nii.gz")
+    for row, kinds in ((one, [True, False]), (replace(one, unrated=rows[0].label), [True])):
+        found = final_findings(models, [row])["t2star"]
+        assert [finding.is_lesion for finding in found.table] == kinds
 
 
 def test_thresholds_are_set_on_what_detect_reports_once_calibrated(

@@ -136,6 +136,22 @@ def test_a_case_counts_no_microbleed_that_is_too_small_or_outside_the_mask(rows,
     assert not (narrow.labels[~narrow.brain]).any()
 
 
+def test_what_is_unrated_is_neither_unless_it_is_a_microbleed(rows, recipe, tmp_path):
+    image = nib.load(rows[0].label)
+    doubtful = np.asarray(image.dataobj) == 1
+    doubtful[20:23, 12:14, 6] = True
+    path = tmp_path / "unrated.nii.gz"
+    nib.save(nib.Nifti1Image(doubtful.astype(np.uint8), image.affine), path)
+    plain = prepare_case(rows[0], recipe.cases, tmp_path / "cache")
+    case = prepare_case(replace(rows[0], unrated=path), recipe.cases, tmp_path / "cache")
+    voxels = np.argwhere(case.labels == UNRATED)
+    places = voxels @ case.grid.affine[:3, :3].T + case.grid.affine[:3, 3]
+    # voxels (20-22, 12-13, 6) of 0.5 x 0.5 x 2 mm from (-10, -12, 30)
+    np.testing.assert_allclose(places.mean(axis=0), (0.5, -5.75, 42), atol=0.01)
+    rated = case.labels != UNRATED
+    np.testing.assert_array_equal(case.labels[rated], plain.labels[rated])
+
+
 def test_empty_label():
     scan = scan_of((5, 5, 5), (1, 1, 1))
     empty = labels_on_grid(np.zeros((5, 5, 5), np.int64), scan, Grid((5, 5, 5), scan.affine))

@@ -18,10 +18,14 @@ def write(folder, text):
 
 
 def test_rows(tmp_path):
-    touch(tmp_path, "a.nii.gz", "b.nii", "a_label.nii.gz", "mask.nii.gz")
+    touch(tmp_path, "a.nii.gz", "b.nii", "a_label.nii.gz", "mask.nii.gz", "doubt.nii")
     absolute = tmp_path / "a_label.nii.gz"
-    text = f"\ufeffimage,label,contrast,mask,subject\na.nii.gz,{absolute},qsm,mask.nii.gz,one\n"
-    first, second = read_table(write(tmp_path, text + "b.nii,a_label.nii.gz,,,\n"))
+    text = (
+        "\ufeffimage,label,contrast,mask,subject,unrated\n"
+        f"a.nii.gz,{absolute},qsm,mask.nii.gz,one,doubt.nii\n"
+    )
+    first, second = read_table(write(tmp_path, text + "b.nii,a_label.nii.gz,,,,\n"))
+    assert (first.unrated, second.unrated) == (tmp_path / "doubt.nii", None)
     assert (first.image, first.label) == (tmp_path / "a.nii.gz", absolute)
     assert (first.contrast, first.mask, first.subject) == ("qsm", tmp_path / "mask.nii.gz", "one")
     assert (second.contrast, second.mask, second.subject) == ("auto", None, "b")

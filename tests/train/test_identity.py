@@ -83,7 +83,9 @@ def test_labels_and_masks_count_by_content(rows, network):
     seen.add(identity_of("student", rows, RECIPE, None, network))
     without = (*rows[:2], replace(rows[2], mask=None))
     seen.add(identity_of("student", without, RECIPE, None, network))
-    assert len(seen) == 4
+    doubtful = (*rows[:2], replace(rows[2], unrated=rows[2].label))
+    seen.add(identity_of("student", doubtful, RECIPE, None, network))
+    assert len(seen) == 5
 
 
 def test_a_fold_is_not_continued(rows, tmp_path):

@@ -39,6 +39,15 @@ def from_centres(
     return Lesions(centres, chances, volumes_mm3=volumes_mm3)
 
 
+def with_unrated(truth: Lesions, centres_mm: NDArray[np.float64]) -> Lesions:
+    """True lesions by their centres, and more (N, 3) that count neither way, as of volume 0."""
+    volumes = np.full(len(truth), np.nan) if truth.volumes_mm3 is None else truth.volumes_mm3
+    return from_centres(
+        np.concatenate([truth.xyz_mm, centres_mm.reshape(-1, 3)]),
+        volumes_mm3=np.concatenate([volumes, np.zeros(len(centres_mm))]),
+    )
+
+
 def from_labels(
     numbers: NDArray[np.int32],
     affine: NDArray[np.float64],

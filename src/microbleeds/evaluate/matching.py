@@ -77,7 +77,8 @@ def match(
     """The findings of one scan.
 
     smallest_mm3: true microbleeds of a known, smaller volume are left out: they are neither found
-    nor missed, and what would hit one of them, and hits no other, is not false either.
+    nor missed, and what would hit one of them, and hits no other, is not false either. So are those
+    of volume 0, which are there but cannot be seen.
 
     - `overlap`: any common voxel. One detection may hit several lesions and several detections
       one lesion; none of these is false. Needs label images on one grid. (Sundaresan et al. 2023)
@@ -120,10 +121,12 @@ def match(
 
 
 def _counted(truth: Lesions, smallest_mm3: float) -> NDArray[np.bool_]:
-    """Which true microbleeds are not known to be smaller, (T,)."""
+    """Which true microbleeds are not known to be smaller or unseen, (T,)."""
     if truth.volumes_mm3 is None:
         return np.ones(len(truth), bool)
-    return ~(truth.volumes_mm3 < smallest_mm3)  # NaN: not known
+    small = (truth.volumes_mm3 < smallest_mm3) | (truth.volumes_mm3 == 0)  # NaN: not known
+    counted: NDArray[np.bool_] = ~small
+    return counted
 
 
 def _reached(

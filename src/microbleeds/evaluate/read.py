@@ -97,8 +97,8 @@ def read_centres(path: Path) -> dict[str, Centres]:
     """The microbleeds of a table, by subject.
 
     The table has the columns subject and x, y, z (scanner mm) or i, j, k (voxels); `n/a` in them
-    says that the subject has no microbleed. Where it has `volume_mm3`, microbleeds of volume 0
-    are left out: the simulation lists those that cannot be seen as well.
+    says that the subject has no microbleed. Its column `volume_mm3` may be missing; the simulation
+    lists with a volume of 0 what cannot be seen (see `match`).
     Raises UserError when columns are missing or a subject has rows of several contrasts.
     """
     rows = read_table(path, ("subject",))
@@ -112,8 +112,7 @@ def read_centres(path: Path) -> dict[str, Centres]:
         if any(row[column] != MISSING for column in columns):
             centre = [number(row, column, path) for column in columns]
             volume = optional_number(row, _VOLUME, path) if _VOLUME in row else None
-            if volume != 0:
-                of_subject.append([*centre, math.nan if volume is None else volume])
+            of_subject.append([*centre, math.nan if volume is None else volume])
     tables = {subject: np.array(seen).reshape(-1, 4) for subject, seen in found.items()}
     return {name: Centres(in_mm, table[:, :3], table[:, 3]) for name, table in tables.items()}
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from microbleeds.errors import UserError
 from microbleeds.files import make_folder, whole_file
@@ -21,9 +22,10 @@ from microbleeds.simulate.anatomy import load_anatomy
 from microbleeds.simulate.head import simulate_head
 from microbleeds.simulate.scanner import random_protocol
 
-PHYSICS = 6  # raise it when the same settings and seed give another head
+PHYSICS = 7  # raise it when the same settings and seed give another head, or other files of it
+UNSEEN_MM = 2.0  # around a bleed that an image does not show, within which nothing is learnt
 SUFFIX: dict[Contrast, str] = {"t2star": "T2starw", "swi": "swi", "qsm": "Chimap"}
-TABLE_COLUMNS = ("image", "label", "contrast", "mask", "subject")
+TABLE_COLUMNS = ("image", "label", "contrast", "mask", "subject", "unrated")
 TRUTH_COLUMNS = (
     "subject", "contrast", "index", "x", "y", "z", "volume_mm3", "source_diameter_mm",
     "susceptibility_ppm",
@@ -97,12 +99,36 @@ def write_head(
         write_nifti(out / f"{subject}_{SUFFIX[contrast]}.nii.gz", stored, head.affine)
         label = head.labels[contrast].astype(np.uint8)
         write_nifti(out / f"{subject}_{SUFFIX[contrast]}_label.nii.gz", label, head.affine)
+        unrated = around_unseen(head, contrast).astype(np.uint8)
+        write_nifti(out / f"{subject}_{SUFFIX[contrast]}_unrated.nii.gz", unrated, head.affine)
     record = {
         **made_with,
         "protocol": asdict(head.protocol),
         "microbleeds": [asdict(bleed) for bleed in head.truth],
     }
     write_text(out / f"{subject}.json", json.dumps(record, indent=1))
+
+
+def around_unseen(head: SimulatedHead, contrast: Contrast) -> NDArray[np.bool_]:
+    """What lies within `UNSEEN_MM` of bleeds that an image does not show, (X, Y, Z).
+
+    Many of them darken it a little less than a rater needs to see: to call them no microbleed
+    would teach a network to leave out those that he just sees.
+    """
+    shape = head.brain.shape
+    spacing = np.linalg.norm(head.affine[:3, :3], axis=0)
+    around = np.zeros(shape, bool)
+    for bleed in head.truth:
+        if bleed.volume_mm3[contrast] == 0:
+            voxel = np.linalg.solve(head.affine, [*bleed.xyz_mm, 1.0])[:3]
+            x, y, z = (
+                step * (np.arange(size) - centre)
+                for size, centre, step in zip(shape, np.rint(voxel), spacing, strict=True)
+            )
+            near = (np.abs(x) <= UNSEEN_MM, np.abs(y) <= UNSEEN_MM, np.abs(z) <= UNSEEN_MM)
+            x, y, z = (axis[inside] ** 2 for axis, inside in zip((x, y, z), near, strict=True))
+            around[np.ix_(*near)] |= np.add.outer(np.add.outer(x, y), z) <= UNSEEN_MM**2
+    return around
 
 
 def write_tables(out: Path) -> None:
@@ -113,7 +139,8 @@ def write_tables(out: Path) -> None:
         for contrast in record["contrasts"]:
             stem = f"{subject}_{SUFFIX[contrast]}"
             rows.append((f"{stem}.nii.gz", f"{stem}_label.nii.gz", contrast,
-                         f"{subject}_desc-brain_mask.nii.gz", subject))  # fmt: skip
+                         f"{subject}_desc-brain_mask.nii.gz", subject,
+                         f"{stem}_unrated.nii.gz"))  # fmt: skip
             if not record["microbleeds"]:  # so that `evaluate` knows the head
                 truth.append((subject, contrast, *[MISSING] * 4, 0.0, *[MISSING] * 2))
             for bleed in record["microbleeds"]:

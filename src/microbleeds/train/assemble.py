@@ -13,7 +13,7 @@ import numpy as np
 from microbleeds import __version__
 from microbleeds.evaluate.calibration import fit_calibration
 from microbleeds.evaluate.froc import Froc, froc, threshold_at, tpr_at
-from microbleeds.evaluate.lesions import from_centres
+from microbleeds.evaluate.lesions import from_centres, with_unrated
 from microbleeds.evaluate.matching import Findings, joined, match
 from microbleeds.evaluate.read import read_true_labels
 from microbleeds.files import make_folder
@@ -157,6 +157,8 @@ def final_findings(
             np.array([bleed.probability for bleed in bleeds]),
         )
         truth = read_true_labels(row.label)
+        if row.unrated:
+            truth = with_unrated(truth, read_true_labels(row.unrated).xyz_mm)
         name = row.image.name
         seen = match(name, detected, truth, "valdo", smallest_mm3=smallest_mm3)
         found_in.setdefault(scan.contrast, []).append(Findings(seen, (name,)))

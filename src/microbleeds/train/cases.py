@@ -179,7 +179,7 @@ def read_labels(path: Path, scan: Scan) -> NDArray[np.int64]:
 
 def _place(row: Row, settings: CaseSettings, folder: Path) -> Path:
     """Where the case is kept: a name made of all that it depends on."""
-    files = [row.image, row.label, *([row.mask] if row.mask else [])]
+    files = [row.image, row.label, *filter(None, (row.mask, row.unrated))]
     facts = [(str(file.resolve()), file.stat().st_mtime_ns, file.stat().st_size) for file in files]
     brain = None if row.mask else read_card(WEIGHTS / BRAIN_MODEL).files  # what makes the mask
     text = json.dumps([FORMAT, asdict(settings), row.contrast, brain, facts])
@@ -203,6 +203,9 @@ def _prepare(row: Row, settings: CaseSettings, folder: Path) -> None:
     prepared = prepare(scan, mask, settings.prepare)
     on_grid = labels_on_grid(labels, scan, prepared.grid) * prepared.brain
     on_grid = set_unrated_apart(on_grid, prepared, settings)
+    if row.unrated:
+        doubtful = labels_on_grid(read_labels(row.unrated, scan), scan, prepared.grid) > 0
+        on_grid[doubtful & prepared.brain & (on_grid == 0)] = UNRATED
     temporary = place.with_name(f"{place.name}.{uuid4().hex}.tmp")
     temporary.mkdir()
     stack = np.stack([prepared.image, prepared.symmetry, prepared.vessels])

@@ -28,7 +28,7 @@ class SizeOption(StrEnum):
     tiny = "tiny"
 
 
-Data = Annotated[Path, typer.Option(help="CSV: image, label, contrast, mask, subject")]
+Data = Annotated[Path, typer.Option(help="CSV: image, label, contrast, mask, subject, unrated")]
 Out = Annotated[Path, typer.Option("--output", "-o", help="Folder for networks and checkpoints")]
 Size = Annotated[SizeOption, typer.Option(help="tiny is for trying things out")]
 Steps = Annotated[int | None, typer.Option(min=1, help="Training steps of each network")]
@@ -110,7 +110,7 @@ def train_all(
 @train_app.command("model")
 def model(
     data: Annotated[Path, typer.Option(
-        help="CSV: image, label, contrast, mask, subject; images that no network learnt from")],
+        help="CSV: image, label, contrast, mask, subject, unrated; images that no network learnt from")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Model folder to write")],
     detector: Detector,
     student: Annotated[Path, typer.Option(help="Folder that `train student` wrote")],

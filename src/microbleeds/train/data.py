@@ -21,17 +21,21 @@ REQUIRED = ("image", "label")
 
 @dataclass(frozen=True)
 class Row:
-    """One image. label: microbleeds, 1 or one number each. mask: brain, None to compute it."""
+    """One image. label: microbleeds, 1 or one number each. mask: brain, None to compute it.
+
+    unrated: not 0 in what is neither taught as a microbleed nor as none, if there is such.
+    """
 
     image: Path
     label: Path
     contrast: Contrast | Literal["auto"]
     mask: Path | None
     subject: str
+    unrated: Path | None = None
 
 
 def read_table(path: Path) -> tuple[Row, ...]:
-    """Rows of a CSV with the columns image, label and, if need be, contrast, mask, subject.
+    """Rows of a CSV with the columns image, label and, if need be, the others of `Row`.
 
     Relative paths start at the table. An empty contrast is found out from the image, an empty
     subject from its name. Raises UserError on a missing table, column or file.
@@ -104,7 +108,7 @@ def _row(line: dict[str, str], number: int, table: Path) -> Row:
         if not cells.get(column):
             raise UserError(f"{where} has no {column}; every row needs an image and its label.")
     files: dict[str, Path] = {}
-    for column in ("image", "label", "mask"):
+    for column in ("image", "label", "mask", "unrated"):
         if not cells.get(column):
             continue
         files[column] = table.parent / cells[column]
@@ -121,4 +125,5 @@ def _row(line: dict[str, str], number: int, table: Path) -> Row:
         contrast=cast(Contrast, contrast),
         mask=files.get("mask"),
         subject=cells.get("subject") or subject_of(files["image"]),
+        unrated=files.get("unrated"),
     )

@@ -53,7 +53,14 @@ def identity_of_fold(
 def _images(rows: Sequence[Row]) -> list[tuple[str | None, ...]]:
     """Images by name, as they are large and folders may be moved; labels and masks by content."""
     return [
-        (row.image.name, sha256(row.label), row.contrast, _content(row.mask), row.subject)
+        (
+            row.image.name,
+            sha256(row.label),
+            row.contrast,
+            _content(row.mask),
+            row.subject,
+            _content(row.unrated),
+        )
         for row in rows
     ]
 
