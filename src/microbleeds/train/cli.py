@@ -110,7 +110,7 @@ def train_all(
 @train_app.command("model")
 def model(
     data: Annotated[Path, typer.Option(
-        help="CSV: image, label, contrast, mask, subject, unrated; images that no network learnt from")],
+        help="CSV as for the trainings, of images that no network learnt from")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Model folder to write")],
     detector: Detector,
     student: Annotated[Path, typer.Option(help="Folder that `train student` wrote")],
