@@ -113,7 +113,7 @@ def around_unseen(head: SimulatedHead, contrast: Contrast) -> NDArray[np.bool_]:
     """What lies within `UNSEEN_MM` of bleeds that an image does not show, (X, Y, Z).
 
     Many of them darken it a little less than a rater needs to see: to call them no microbleed
-    would teach a network to leave out those that he just sees.
+    would teach a network to leave out those that are just seen.
     """
     shape = head.brain.shape
     spacing = np.linalg.norm(head.affine[:3, :3], axis=0)
