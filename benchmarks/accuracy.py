@@ -31,7 +31,7 @@ from microbleeds import Detections, detect, load_brain, load_models, read_scan
 from microbleeds.evaluate.calibration import reliability
 from microbleeds.evaluate.froc import froc, tpr_at
 from microbleeds.evaluate.lesions import Lesions, from_centres
-from microbleeds.evaluate.matching import Finding, Findings, match
+from microbleeds.evaluate.matching import Finding, Findings, counted, match
 from microbleeds.evaluate.metrics import summarise
 from microbleeds.models.zoo import DEFAULT_MODEL, Models
 from microbleeds.report.files import MISSING
@@ -63,8 +63,7 @@ class Measured:
     @property
     def seen_mm(self) -> NDArray[np.float64]:
         """Centres of the microbleeds that the image shows, (N, 3)."""
-        volumes = self.truth.volumes_mm3
-        return self.truth.xyz_mm if volumes is None else self.truth.xyz_mm[volumes > 0]
+        return self.truth.xyz_mm[counted(self.truth)]
 
 
 def after_step(found: Detections, step: str) -> Lesions:
@@ -135,9 +134,7 @@ def measure(
         found = detect(read_scan(case.image, contrast), models, brain, settings)  # type: ignore[arg-type]
         names.append(case.name)
         volumes = case.truth.volumes_mm3
-        if volumes is None:
-            volumes = np.empty(0)
-        rated = volumes[(volumes >= smallest_mm3) & (volumes > 0)]
+        rated = np.empty(0) if volumes is None else volumes[counted(case.truth, smallest_mm3)]
         diameters.append(np.array([diameter_mm(volume) for volume in rated]))
         for step in table:
             detected = after_step(found, step)

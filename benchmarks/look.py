@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from microbleeds import Detections, Scan, detect, load_brain, load_models, read_scan
+from microbleeds.evaluate.matching import counted
 from microbleeds.prepare.brain import brain_mask
 from microbleeds.steps.conspicuity import conspicuity
 
@@ -101,9 +102,8 @@ def beside(
 def _missed(case: Measured, scan: Scan, found: Detections) -> Iterator[tuple[float, CloseUp]]:
     """Every microbleed without a detection near it, with the best candidate's probability."""
     volumes = case.truth.volumes_mm3
-    for number, xyz in enumerate(case.truth.xyz_mm):
-        if volumes is not None and volumes[number] == 0:  # nobody can see it
-            continue
+    for number in np.flatnonzero(counted(case.truth)):
+        xyz = case.truth.xyz_mm[number]
         near = [r for r in found.table if math.dist(r.xyz_mm, xyz) < NEAR_MM]
         if any(row.kept for row in near):
             continue

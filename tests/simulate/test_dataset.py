@@ -68,7 +68,8 @@ def digests(folder):
 
 def test_the_table_names_files_that_are_there(series):
     table = rows(series / "table.csv", ",")
-    assert tuple(table[0]) == TABLE_COLUMNS
+    columns = ("image", "label", "contrast", "mask", "subject", "unrated")
+    assert tuple(table[0]) == TABLE_COLUMNS == columns
     assert [(r["subject"], r["contrast"]) for r in table] == [
         (f"sub-sim7x000{i}", contrast) for i in (0, 1) for contrast in CONTRASTS
     ]

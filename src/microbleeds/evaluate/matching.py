@@ -94,8 +94,8 @@ def match(
     """
     distances = cdist(predicted.xyz_mm, truth.xyz_mm)
     reached = _reached(predicted, truth, policy, distances, distance_mm)
-    counted = _counted(truth, smallest_mm3)
-    columns = np.flatnonzero(counted)
+    rated = counted(truth, smallest_mm3)
+    columns = np.flatnonzero(rated)
     pairs = _PAIRS[policy](reached[:, columns], distances[:, columns], predicted.confidence)
     pairs[:, 1] = columns[pairs[:, 1]]
     dice = dice_of_hits(predicted, truth, pairs) if on_one_grid(predicted, truth) else {}
@@ -114,19 +114,19 @@ def match(
             )
         )
     no_hit = np.setdiff1d(np.arange(len(predicted)), pairs[:, 0])
-    for false in no_hit[~reached[np.ix_(no_hit, ~counted)].any(axis=1)]:
+    for false in no_hit[~reached[np.ix_(no_hit, ~rated)].any(axis=1)]:
         confidence = float(predicted.confidence[false])
         findings.append(Finding(subject, False, True, confidence, _triple(predicted.xyz_mm[false])))
     return tuple(findings)
 
 
-def _counted(truth: Lesions, smallest_mm3: float) -> NDArray[np.bool_]:
-    """Which true microbleeds are not known to be smaller or unseen, (T,)."""
+def counted(truth: Lesions, smallest_mm3: float = 0.0) -> NDArray[np.bool_]:
+    """Which true microbleeds `match` counts, (T,): those not known to be smaller or unseen."""
     if truth.volumes_mm3 is None:
         return np.ones(len(truth), bool)
     small = (truth.volumes_mm3 < smallest_mm3) | (truth.volumes_mm3 == 0)  # NaN: not known
-    counted: NDArray[np.bool_] = ~small
-    return counted
+    others: NDArray[np.bool_] = ~small
+    return others
 
 
 def _reached(

@@ -146,25 +146,23 @@ def add_small_structures(labels: NDArray[np.int16]) -> NDArray[np.int16]:
             centre = diencephalon.mean(0)
             centre[0] = middle[0] + outward * 10
             for number, (x, y, z), radii in _BY_DIENCEPHALON:
-                _fill_ellipsoid(
-                    labels, centre + np.array([x * outward, y, z]), radii, number, _DEEP
-                )
+                fill_ellipsoid(labels, centre + np.array([x * outward, y, z]), radii, number, _DEEP)
         cerebellum = np.argwhere(labels == CEREBELLUM_WHITE[side])
         if len(cerebellum):
             centre = cerebellum.mean(0)
             centre[0] = middle[0] + outward * 14
-            _fill_ellipsoid(labels, centre, (5, 7, 4), DENTATE, CEREBELLUM_WHITE)
+            fill_ellipsoid(labels, centre, (5, 7, 4), DENTATE, CEREBELLUM_WHITE)
         ventricle = np.argwhere(labels == LATERAL_VENTRICLES[side])
         atrium = ventricle[ventricle[:, 1] < middle[1] - 8]
         if len(atrium) > 20:
-            _fill_ellipsoid(labels, atrium.mean(0), (3, 7, 5), CHOROID, VENTRICLES)
+            fill_ellipsoid(labels, atrium.mean(0), (3, 7, 5), CHOROID, VENTRICLES)
     pineal = middle + np.array([0, -11, -4])
-    _fill_ellipsoid(labels, pineal, (2.5, 3.5, 2.5), PINEAL, (*_DEEP, *THALAMUS))
+    fill_ellipsoid(labels, pineal, (2.5, 3.5, 2.5), PINEAL, (*_DEEP, *THALAMUS))
     labels[falx(labels)] = FALX
     return labels
 
 
-def _fill_ellipsoid(
+def fill_ellipsoid(
     labels: NDArray[np.int16],
     centre: NDArray[np.float64],
     radii: tuple[float, float, float],

@@ -18,7 +18,7 @@ from microbleeds.report.files import MISSING, write_text
 from microbleeds.scan import write_nifti
 from microbleeds.settings import Contrast
 from microbleeds.simulate import HeadSettings, SimulatedHead
-from microbleeds.simulate.anatomy import load_anatomy
+from microbleeds.simulate.anatomy import fill_ellipsoid, load_anatomy
 from microbleeds.simulate.head import simulate_head
 from microbleeds.simulate.scanner import random_protocol
 
@@ -95,12 +95,13 @@ def write_head(
     """Images, labels and mask; the JSON comes last, as its presence says that all are there."""
     write_nifti(out / f"{subject}_desc-brain_mask.nii.gz", head.brain.astype(np.uint8), head.affine)
     for contrast, image in head.images.items():
+        stem = f"{subject}_{SUFFIX[contrast]}"
         stored = image.astype(np.float32 if contrast == "qsm" else np.int16)
-        write_nifti(out / f"{subject}_{SUFFIX[contrast]}.nii.gz", stored, head.affine)
+        write_nifti(out / f"{stem}.nii.gz", stored, head.affine)
         label = head.labels[contrast].astype(np.uint8)
-        write_nifti(out / f"{subject}_{SUFFIX[contrast]}_label.nii.gz", label, head.affine)
+        write_nifti(out / f"{stem}_label.nii.gz", label, head.affine)
         unrated = around_unseen(head, contrast).astype(np.uint8)
-        write_nifti(out / f"{subject}_{SUFFIX[contrast]}_unrated.nii.gz", unrated, head.affine)
+        write_nifti(out / f"{stem}_unrated.nii.gz", unrated, head.affine)
     record = {
         **made_with,
         "protocol": asdict(head.protocol),
@@ -115,20 +116,13 @@ def around_unseen(head: SimulatedHead, contrast: Contrast) -> NDArray[np.bool_]:
     Many of them darken it a little less than a rater needs to see: to call them no microbleed
     would teach a network to leave out those that are just seen.
     """
-    shape = head.brain.shape
-    spacing = np.linalg.norm(head.affine[:3, :3], axis=0)
-    around = np.zeros(shape, bool)
+    around = np.zeros(head.brain.shape, np.int16)
+    x, y, z = UNSEEN_MM / np.linalg.norm(head.affine[:3, :3], axis=0)
     for bleed in head.truth:
         if bleed.volume_mm3[contrast] == 0:
-            voxel = np.linalg.solve(head.affine, [*bleed.xyz_mm, 1.0])[:3]
-            x, y, z = (
-                step * (np.arange(size) - centre)
-                for size, centre, step in zip(shape, np.rint(voxel), spacing, strict=True)
-            )
-            near = (np.abs(x) <= UNSEEN_MM, np.abs(y) <= UNSEEN_MM, np.abs(z) <= UNSEEN_MM)
-            x, y, z = (axis[inside] ** 2 for axis, inside in zip((x, y, z), near, strict=True))
-            around[np.ix_(*near)] |= np.add.outer(np.add.outer(x, y), z) <= UNSEEN_MM**2
-    return around
+            voxel = np.rint(np.linalg.solve(head.affine, [*bleed.xyz_mm, 1.0])[:3])
+            fill_ellipsoid(around, voxel, (x, y, z), 1, inside=(0, 1))
+    return around > 0
 
 
 def write_tables(out: Path) -> None:
