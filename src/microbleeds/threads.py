@@ -17,10 +17,10 @@ def limit_simpleitk(wanted: int = 0) -> None:
 
 def allowed_threads(wanted: int = 0) -> int:
     """`wanted`, or as many as the machine, the container (cgroup) and the scheduler allow."""
-    from loky.backend.context import cpu_count
-
     if wanted > 0:
         return wanted
+    from loky.backend.context import cpu_count
+
     told = (os.environ.get(name, "") for name in VARIABLES)
     limits: list[int] = [cpu_count()]
     limits += [int(text) for text in told if text.isdecimal() and int(text) > 0]
