@@ -190,7 +190,7 @@ def elect(votes: NDArray[np.uint8], lobe: NDArray[np.uint8]) -> NDArray[np.uint8
     return np.where(far, 0, nearest(region)).astype(np.uint8)
 
 
-def bleed_density(votes: NDArray[np.uint8]) -> NDArray[np.float64]:
+def bleed_density(votes: NDArray[Any]) -> NDArray[np.float64]:
     """Microbleeds a volume in each region and in the lobes, relative; the same in all white matter
     and cortex.
     """

@@ -13,7 +13,6 @@ bleeds: whether a region is right does not depend on whether the networks see a 
 
 from __future__ import annotations
 
-import copy
 import json
 import time
 from dataclasses import dataclass, replace
@@ -22,27 +21,22 @@ from typing import Annotated, get_args
 
 import numpy as np
 import typer
-from accuracy import HELD_OUT, ROOT, SEED, heads_folder, simulated
-from atlas_rules import LOBAR, regions_of
-from build_atlas import carried_lobes
+from accuracy import HELD_OUT, SEED, heads_folder, simulated
 from numpy.typing import NDArray
+from region_truth import region_truth
 
 from microbleeds import Scan, load_brain, read_scan
 from microbleeds.mni.atlas import REGIONS, group_of
-from microbleeds.mni.register import Registration, register_to_mni
+from microbleeds.mni.coarse import coarse_scan
+from microbleeds.mni.regions import HeadRegions, head_regions
+from microbleeds.mni.register import register_to_mni
 from microbleeds.models.engine import Engine
+from microbleeds.models.zoo import load_regions
 from microbleeds.prepare.brain import brain_mask
-from microbleeds.report.regions import region_at
 from microbleeds.settings import Contrast
-from microbleeds.simulate import HeadSettings
 from microbleeds.simulate import anatomy as an
-from microbleeds.simulate.deform import deform, source_places
-from microbleeds.simulate.head import HEAD_MM
 from microbleeds.simulate.lesions import LesionRanges, place_bleeds
-from microbleeds.simulate.scanner import random_protocol
-from microbleeds.simulate.tissue import fine_grid
 
-CACHE = ROOT / "work" / "regions"
 SLAB_MM = 60.0
 HEADER = (
     "| contrast | part | own microbleeds: region | places: region | group | side | refused "
@@ -78,25 +72,15 @@ def true_head(
     index: int, own: NDArray[np.float64], count: int, anatomies: list[Path], volume: bool
 ) -> TrueHead:
     """The labels of a head of the series, made again, at its microbleeds and at `count` places."""
-    rng = np.random.default_rng([SEED, index])
-    path = anatomies[int(rng.integers(len(anatomies)))]
-    anatomy, protocol = an.load_anatomy(path), random_protocol(rng, volume)
-    ranges = HeadSettings().anatomy
-    source = source_places(anatomy, HEAD_MM, ranges, copy.deepcopy(rng))
-    labels = deform(anatomy, HEAD_MM, ranges, rng)
-    grid = fine_grid(labels, protocol, whole_head=True)
-    middle = (np.array(labels.shape) - 1) / 2
+    made = region_truth(SEED, index, anatomies, volume)
     evenly = LesionRanges(count=(count, count), cluster_chance=0, predominance=0)
-    drawn = np.array([b.centre for b in place_bleeds(labels, evenly, np.random.default_rng(index))])
-    voxels = np.vstack([own @ grid.rotation + middle, drawn.reshape(-1, 3)])
-    nearest = tuple(np.rint(voxels).astype(int).T)
-    numbers = regions_of(labels)[nearest]
-    back = np.rint(source[(slice(None), *nearest)]).astype(int)
-    lobes = carried_lobes(path, CACHE)
-    back = np.clip(back, 0, np.array(lobes.shape)[:, None] - 1)
-    numbers = np.where(numbers == LOBAR, lobes[tuple(back)], numbers)
-    names = np.array(["", *REGIONS])[numbers]
-    return TrueHead((voxels - middle) @ grid.rotation.T, len(own), names, _sides(labels, voxels))
+    bleeds = place_bleeds(made.labels, evenly, np.random.default_rng(index))
+    drawn = np.array([bleed.centre for bleed in bleeds]).reshape(-1, 3)
+    linear, origin = made.affine[:3, :3], made.affine[:3, 3]
+    voxels = np.vstack([(own - origin) @ np.linalg.inv(linear).T, drawn])
+    names = np.array(["", *REGIONS])[made.regions[tuple(np.rint(voxels).astype(int).T)]]
+    places = voxels @ linear.T + origin
+    return TrueHead(places, len(own), names, _sides(made.labels, voxels))
 
 
 def _sides(labels: NDArray[np.int16], voxels: NDArray[np.float64]) -> NDArray[np.str_]:
@@ -131,11 +115,11 @@ def inside(scan: Scan, places: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.asarray(((voxels > -0.5) & (voxels < np.array(scan.voxels.shape) - 0.5)).all(axis=1))
 
 
-def rate(truth: TrueHead, covered: NDArray[np.bool_], registration: Registration) -> list[Rated]:
+def rate(truth: TrueHead, covered: NDArray[np.bool_], regions: HeadRegions) -> list[Rated]:
     """Every place that the scan covers."""
     rated = []
     for i in np.flatnonzero(covered & (truth.region != "")):
-        region, side = region_at(truth.places[i], registration)
+        region, side = regions.at(truth.places[i])
         rated.append(
             Rated(str(truth.region[i]), region, bool(side == truth.side[i]), bool(i < truth.own))
         )
@@ -156,7 +140,7 @@ def main(
 ) -> None:
     """Print the table, and which regions are taken for which."""
     anatomies = [anatomy / path.name for path in HELD_OUT]
-    engine = load_brain()
+    engine, network = load_brain(), load_regions()
     print(HEADER)
     for kind in contrast or get_args(Contrast):
         folder = heads_folder(kind)
@@ -173,11 +157,12 @@ def main(
                 brain = brain_mask(scan, engine)
                 start = time.process_time()
                 registration = register_to_mni(scan, brain)
-                seconds.append(time.process_time() - start)
                 if registration.problem:
                     refused.append(f"{case.name}: {registration.problem}")
-                else:
-                    rows += rate(truth, inside(scan, truth.places), registration)
+                    continue
+                regions = head_regions(coarse_scan(scan, brain), registration, network)
+                seconds.append(time.process_time() - start)
+                rows += rate(truth, inside(scan, truth.places), regions)
             _show(kind, which, rows, seconds, refused)
 
 

@@ -91,7 +91,7 @@ def ours(
     for library in ("openvino", "SimpleITK", "scipy.spatial", "skimage.segmentation"):
         import_module(library)
     import microbleeds.prepare.prepare as preparation
-    from microbleeds.models.engine import Engine
+    from microbleeds.models.engine import OnnxNetwork
     from microbleeds.run import detect_files
 
     for function, name in (
@@ -102,14 +102,14 @@ def ours(
     ):
         clock.around(preparation, function, name)
     batches: dict[str, int] = defaultdict(int)
-    run = Engine.run
+    run = OnnxNetwork.run
 
-    def counted(engine: Engine, batch: np.ndarray[Any, Any], /) -> np.ndarray[Any, Any]:
+    def counted(engine: OnnxNetwork, batch: np.ndarray[Any, Any], /) -> np.ndarray[Any, Any]:
         batches[engine.path.stem] += batch[:, 0].size
         with clock(f"  network {engine.path.stem}"):
             return run(engine, batch)
 
-    Engine.run = counted  # type: ignore[method-assign]
+    OnnxNetwork.run = counted  # type: ignore[method-assign]
     steps = ["start and imports"]
 
     def on_step(source: Path, step: str) -> None:

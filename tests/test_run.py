@@ -37,7 +37,7 @@ def networks(monkeypatch):
         inside = np.ones(scan.voxels.shape, bool) if mask is None else mask
         return Detections(np.zeros(inside.shape, np.int32), (), inside, 0.1, settings, {})
 
-    tools = Tools(models, None, models.card.settings())
+    tools = Tools(models, None, None, models.card.settings())
     monkeypatch.setattr("microbleeds.run.load_tools", lambda *_: tools)
     monkeypatch.setattr("microbleeds.run.detect", detect)
 

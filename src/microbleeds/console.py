@@ -208,21 +208,28 @@ def show_info() -> None:
     from importlib.metadata import version
 
     import microbleeds
-    from microbleeds.models.card import read_card
-    from microbleeds.models.zoo import BRAIN_MODEL, DEFAULT_MODEL, WEIGHTS, list_models
+    from microbleeds.models.card import ModelCard, read_card, read_network_card
+    from microbleeds.models.zoo import (
+        BRAIN_MODEL,
+        DEFAULT_MODEL,
+        REGION_MODEL,
+        WEIGHTS,
+        list_models,
+    )
     from microbleeds.threads import allowed_threads
 
     console.print(f"microbleeds {microbleeds.__version__}, openvino {version('openvino')}")
     console.print(f"threads this process may use: {allowed_threads()}")
-    for name in (*list_models(), BRAIN_MODEL):
+    for name in (*list_models(), BRAIN_MODEL, REGION_MODEL):
         folder = WEIGHTS / name
-        card = read_card(folder)
+        card = read_network_card(folder) if name == REGION_MODEL else read_card(folder)
         default = " (default)" if name == DEFAULT_MODEL else ""
         console.print(f"\n[bold]{card.name}[/bold]{default}: {card.description}", highlight=False)
         show(f"  folder {folder}\n  licence {card.licence}")
-        show(f"  contrasts {', '.join(card.contrasts)}")
-        for point, limits in card.operating_points.items():
-            show(f"  {point}: step 1 {limits.detector:g}, step 2 {limits.student:g}")
+        if isinstance(card, ModelCard):
+            show(f"  contrasts {', '.join(card.contrasts)}")
+            for point, limits in card.operating_points.items():
+                show(f"  {point}: step 1 {limits.detector:g}, step 2 {limits.student:g}")
         for file, digest in card.files.items():
             show(f"  sha256 {digest}  {file}")
 

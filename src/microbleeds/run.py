@@ -11,8 +11,14 @@ from typing import TYPE_CHECKING, Literal
 
 from microbleeds.console import extra
 from microbleeds.errors import UserError
-from microbleeds.models.engine import Engine
-from microbleeds.models.zoo import DEFAULT_MODEL, Models, load_brain, load_models
+from microbleeds.models.engine import Engine, OnnxNetwork
+from microbleeds.models.zoo import (
+    DEFAULT_MODEL,
+    Models,
+    load_brain,
+    load_models,
+    load_regions,
+)
 from microbleeds.pipeline import Detections, StepHook, detect
 from microbleeds.report.bids import OutputPaths, plan_outputs
 from microbleeds.report.dataset import check_dataset, remove_results, write_dataset
@@ -35,6 +41,7 @@ class Tools:
 
     models: Models
     brain: Engine
+    regions: OnnxNetwork
     settings: Settings
 
 
@@ -124,7 +131,8 @@ def system_sentence(error: OSError) -> str:
 def load_tools(model: str, point: OperatingPoint, threads: int, memory_gb: float) -> Tools:
     """Networks and settings. Raises UserError when the model or its operating point is missing."""
     models = load_models(model, threads, memory_gb)
-    return Tools(models, load_brain(threads, memory_gb), models.card.settings(point, threads))
+    settings = models.card.settings(point, threads)
+    return Tools(models, load_brain(threads, memory_gb), load_regions(threads), settings)
 
 
 def detect_file(
@@ -152,7 +160,7 @@ def detect_file(
     found = detect(scan, tools.models, tools.brain, tools.settings, brain, on_step)
     if wanted.regions:
         on_step("regions")
-        found = name_regions(scan, found)
+        found = name_regions(scan, found, tools.regions)
     on_step("writing")
     remove_results(paths)
     if wanted.picture:

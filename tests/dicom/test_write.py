@@ -211,7 +211,10 @@ def test_what_cannot_be_referred_to_is_refused_before_the_work(make, tmp_path, m
     folder = make(extra={"FrameOfReferenceUID": ""}).write(tmp_path / "scan")
     with pytest.raises(UserError, match="no FrameOfReferenceUID"):
         detect_file(
-            folder, output_paths("scan", tmp_path), Tools(None, None, None), Wanted(dicom=True)
+            folder,
+            output_paths("scan", tmp_path),
+            Tools(None, None, None, None),
+            Wanted(dicom=True),
         )
 
 

@@ -9,7 +9,7 @@ import pytest
 from microbleeds.mni.register import Registration
 from microbleeds.models.card import Thresholds
 from microbleeds.pipeline import Detections
-from microbleeds.report.regions import distribution, name_regions, region_at, write_mars
+from microbleeds.report.regions import distribution, name_regions, write_mars
 from microbleeds.scan import Scan
 from microbleeds.settings import Settings
 from microbleeds.steps import Candidate
@@ -62,20 +62,13 @@ def test_thresholds_count_as_reached(tmp_path):
     assert "insula\tleft\t1\t0" in (tmp_path / "m.tsv").read_text()
 
 
-def test_places_go_through_the_registration():
-    matrix = np.diag([0.9, 0.9, 0.9, 1.0])
-    matrix[:3, 3] = [10, -20, 5]
-    thalamus = np.linalg.solve(matrix, [-11, -18, 8, 1])[:3]
-    assert region_at(thalamus, Registration(matrix, np.eye(4), 0.9)) == ("thalamus", "left")
-
-
 def test_without_a_registration_no_candidate_gets_a_region():
     scan = Scan(np.ones((20, 20, 20), np.float32), np.eye(4), "swi")
     brain = np.zeros(scan.voxels.shape, bool)
     brain[5:15, 5:15, 5:15] = True
     labels = np.zeros(scan.voxels.shape, np.int32)
     found = Detections(labels, (BLEED,), brain, 0.9, Settings(), {})
-    named = name_regions(scan, found)
+    named = name_regions(scan, found, None)  # no network is asked
     assert named.registration is not None and "cm3 of brain" in named.registration.problem
     assert named.table == found.table
     assert named.seconds["regions"] >= 0

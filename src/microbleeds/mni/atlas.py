@@ -25,6 +25,7 @@ DEEP = (
 )  # fmt: skip
 LOBAR = ("frontal", "parietal", "temporal", "occipital", "insula")
 REGIONS = (*INFRATENTORIAL, *DEEP, *LOBAR)  # region number i of the atlas is REGIONS[i - 1]
+SIDES = ("left", "right")
 GROUPS = {"infratentorial": INFRATENTORIAL, "deep": DEEP, "lobar": LOBAR}
 
 

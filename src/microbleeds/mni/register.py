@@ -38,12 +38,18 @@ class Registration:
 
     def to_mni(self, xyz_mm: ArrayLike) -> NDArray[np.float64]:
         """MNI mm of a place in scanner mm, both (3,)."""
-        place: NDArray[np.float64] = (self.matrix @ [*np.asarray(xyz_mm, float), 1.0])[:3]
+        place: NDArray[np.float64] = self.matrix @ [*np.asarray(xyz_mm, float), 1.0]
+        settled: NDArray[np.float64] = self.settled(place[None, :3])[0]
+        return settled
+
+    def settled(self, places_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Where places that `matrix` alone took to MNI space belong there, (N, 3) mm."""
         zone = deep_zone()
-        voxel = np.linalg.solve(zone.affine, [*place, 1.0])[:3]
-        share = ndimage.map_coordinates(zone.values, voxel[:, None], order=1)[0]
-        moved = (self.deep @ [*place, 1.0])[:3]
-        return np.asarray(place + share * (moved - place))
+        inverse = np.linalg.inv(zone.affine)
+        voxels = (places_mm @ inverse[:3, :3].T + inverse[:3, 3]).T
+        share = ndimage.map_coordinates(zone.values, voxels, order=1)[:, None]
+        moved = places_mm @ self.deep[:3, :3].T + self.deep[:3, 3]
+        return np.asarray(places_mm + share * (moved - places_mm))
 
 
 def register_to_mni(scan: Scan, brain: NDArray[np.bool_], threads: int = 0) -> Registration:

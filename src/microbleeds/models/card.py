@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePath
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from microbleeds.errors import UserError
 from microbleeds.files import whole_file
@@ -22,6 +22,7 @@ from microbleeds.settings import (
 )
 
 CARD = "card.json"
+_Card = TypeVar("_Card", bound="NetworkCard")
 Channel = Literal["image", "symmetry", "vessels"]
 
 
@@ -34,20 +35,36 @@ class Thresholds:
 
 
 @dataclass(frozen=True)
-class ModelCard:
-    """Everything about a model but its weights.
+class NetworkCard:
+    """What every model says of itself.
+
+    files: name in the model's folder to SHA-256. training: data, seed, command, figures, limits.
+    Raises ValueError when a file's name is more than a name.
+    """
+
+    name: str
+    description: str
+    licence: str
+    files: dict[str, str] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Keep to the model's folder."""
+        if outside := [name for name in self.files if PurePath(name).name != name]:
+            raise ValueError(f"file {outside[0]!r} is not a plain file name")
+
+
+@dataclass(frozen=True)
+class ModelCard(NetworkCard):
+    """Everything about a model of the method, or of the brain mask, but its weights.
 
     value_range: "unit" for an image in [0, 1]; "signed" for 2v - 1 with 0.5 outside the brain.
     patch_spacing_mm: voxel size of candidate patches; None takes the working grid's voxels.
     detector_weight: of step 1 in the probability that step 2 gives, and calibration: what makes
     that probability hold on average, by contrast; other_calibration: of the other contrasts.
     mirrored: step 2 looks at each patch's mirror images as well.
-    files: name in the model's folder to SHA-256. training: data, seed, command, figures, limits.
     """
 
-    name: str
-    description: str
-    licence: str
     contrasts: tuple[Contrast, ...] = ("t2star", "swi", "qsm")
     channels: tuple[Channel, ...] = ("image", "symmetry", "vessels")
     value_range: Literal["unit", "signed"] = "unit"
@@ -59,18 +76,15 @@ class ModelCard:
     mirrored: bool = False
     operating_points: dict[OperatingPoint, Thresholds] = field(default_factory=dict)
     networks: NetworkConfig = field(default_factory=NetworkConfig)
-    files: dict[str, str] = field(default_factory=dict)
-    training: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check what the types cannot. Raises ValueError."""
+        super().__post_init__()
         if len(self.channels) != self.networks.in_channels:
             raise ValueError(
                 f"channels are {', '.join(self.channels)}, but in_channels is "
                 f"{self.networks.in_channels}"
             )
-        if outside := [name for name in self.files if PurePath(name).name != name]:
-            raise ValueError(f"file {outside[0]!r} is not a plain file name")
 
     @property
     def patch_shape(self) -> Triple:
@@ -102,7 +116,7 @@ class ModelCard:
         )
 
 
-def write_card(card: ModelCard, folder: Path) -> None:
+def write_card(card: NetworkCard, folder: Path) -> None:
     """Write `card.json` into the model's folder."""
     with whole_file(folder / CARD) as path:
         path.write_text(json.dumps(asdict(card), indent=2) + "\n", encoding="utf-8")
@@ -110,9 +124,18 @@ def write_card(card: ModelCard, folder: Path) -> None:
 
 def read_card(folder: Path) -> ModelCard:
     """Read a model folder's card. Raises UserError when it is missing or not a card."""
+    return _read(folder, ModelCard)
+
+
+def read_network_card(folder: Path) -> NetworkCard:
+    """Read the card of a network that is not of the method. Raises UserError as `read_card`."""
+    return _read(folder, NetworkCard)
+
+
+def _read(folder: Path, kind: type[_Card]) -> _Card:
     path = folder / CARD
     try:
-        card: ModelCard = decode(ModelCard, json.loads(path.read_text(encoding="utf-8")))
+        card: _Card = decode(kind, json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise UserError(f"{folder} is no model folder: {path} cannot be read.") from error
     except ValueError as error:  # broken JSON and text are ValueErrors too

@@ -24,7 +24,7 @@ _BYTES_PER_VOXEL, _BYTES_PER_FEATURE = 28, 16
 Window = tuple[slice, slice, slice]
 
 
-class Engine:
+class OnnxNetwork:
     """One exported network on the CPU, compiled when it is first used.
 
     One that takes volumes of any size is compiled for the size of the last: memory is planned then,
@@ -32,17 +32,10 @@ class Engine:
     Always in float32, so that a result does not depend on the kind of processor.
     """
 
-    def __init__(
-        self, path: Path, threads: int = 0, memory_gb: float = MEMORY_GB, *, config: NetworkConfig
-    ) -> None:
-        """`threads` 0 takes as many as the process may use; `config` is that of the network.
-
-        memory_gb: about what a pass may take; larger volumes are done in pieces.
-        """
+    def __init__(self, path: Path, threads: int = 0) -> None:
+        """`threads` 0 takes as many as the process may use."""
         self.path = path
         self.threads = threads
-        self.memory_gb = memory_gb
-        self.config = config
         self._compiled: Any = None
         self._lock = Lock()
 
@@ -81,6 +74,18 @@ class Engine:
             network.reshape(shape)
             join_by_adding(network)
         return core.compile_model(network, "CPU", options)
+
+
+class Engine(OnnxNetwork):
+    """A network of the method, or of the brain mask: its configuration says how far it sees."""
+
+    def __init__(
+        self, path: Path, threads: int = 0, memory_gb: float = MEMORY_GB, *, config: NetworkConfig
+    ) -> None:
+        """memory_gb: about what a pass may take; larger volumes are done in pieces."""
+        super().__init__(path, threads)
+        self.memory_gb = memory_gb
+        self.config = config
 
 
 def predict_volume(

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from microbleeds.errors import UserError
 from microbleeds.files import sha256
-from microbleeds.models.card import CARD, ModelCard, read_card
-from microbleeds.models.engine import Engine
+from microbleeds.models.card import CARD, ModelCard, NetworkCard, read_card, read_network_card
+from microbleeds.models.engine import Engine, OnnxNetwork
 from microbleeds.settings import MEMORY_GB
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 DEFAULT_MODEL = "slim"
 BRAIN_MODEL = "brain"
+REGION_MODEL = "regions"
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Models:
 def list_models() -> tuple[str, ...]:
     """Names of the shipped detection models."""
     folders = (path.parent for path in WEIGHTS.glob(f"*/{CARD}"))
-    return tuple(sorted(folder.name for folder in folders if folder.name != BRAIN_MODEL))
+    others = (BRAIN_MODEL, REGION_MODEL)
+    return tuple(sorted(folder.name for folder in folders if folder.name not in others))
 
 
 def model_folder(name_or_folder: str | Path) -> Path:
@@ -70,7 +72,13 @@ def load_brain(threads: int = 0, memory_gb: float = MEMORY_GB) -> Engine:
     return _engine(folder, read_card(folder), "brain.onnx", threads, memory_gb)
 
 
-def verify(folder: Path, card: ModelCard, name: str) -> Path:
+def load_regions(threads: int = 0) -> OnnxNetwork:
+    """The shipped network of the regions. Raises UserError when it is missing or changed."""
+    folder = WEIGHTS / REGION_MODEL
+    return OnnxNetwork(verify(folder, read_network_card(folder), "regions.onnx"), threads)
+
+
+def verify(folder: Path, card: NetworkCard, name: str) -> Path:
     """The path of one of a model's files. Raises UserError when it is missing or changed."""
     path = folder / name
     if name not in card.files:

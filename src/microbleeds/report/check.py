@@ -70,6 +70,7 @@ _PARTS: Mapping[str, Callable[[Any], bool]] = {
     "software": _is(dict),
     "series": _is(str, type(None)),
     "brain_mask": lambda value: isinstance(value, str) or _is_model(value),
+    "region_model": lambda value: value is None or _is_model(value),
 }
 #: What a record must name to be read back.
 NEEDED = tuple(dict.fromkeys(place.split(".")[0] for place in _PARTS))

@@ -96,10 +96,11 @@ def _making(result: SavedResult) -> dict[str, Any]:
     """What the result depends on."""
     record = result.record
     own_mask = isinstance(record["brain_mask"], str)
+    models = (record["model"], record["brain_mask"], record["region_model"])
     return {
         "comparison": compare(result.traits, record["contrast"]) if result.traits else (),
         "settings": list(flat(record["settings"])),
-        "models": [record["model"]] if own_mask else [record["model"], record["brain_mask"]],
+        "models": [model for model in models if isinstance(model, dict)],
         "own_mask": own_mask,
         "page_version": microbleeds.__version__,
         "research_use": RESEARCH_USE,

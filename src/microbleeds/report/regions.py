@@ -11,22 +11,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import ArrayLike
-
-from microbleeds.mni.atlas import GROUPS, REGIONS, group_of, load_atlas
-from microbleeds.mni.register import Registration, register_to_mni
+from microbleeds.mni.atlas import GROUPS, REGIONS, SIDES, group_of
+from microbleeds.mni.coarse import coarse_scan
+from microbleeds.mni.regions import RegionNetwork, head_regions
+from microbleeds.mni.register import register_to_mni
 from microbleeds.models.card import Thresholds
 from microbleeds.pipeline import Detections
 from microbleeds.report.files import write_table
 from microbleeds.scan import Scan
 from microbleeds.steps import Candidate
 
-SIDES = ("left", "right")
 MARS_COLUMNS = ("group", "region", "side", "definite", "possible")
 
 
-def name_regions(scan: Scan, found: Detections) -> Detections:
+def name_regions(scan: Scan, found: Detections, network: RegionNetwork) -> Detections:
     """The detections of a scan with the region and side of every candidate.
 
     Without a trustworthy registration no candidate gets any; `registration.problem` says why.
@@ -35,24 +33,14 @@ def name_regions(scan: Scan, found: Detections) -> Detections:
     registration = register_to_mni(scan, found.brain, found.settings.threads)
     table = found.table
     if not registration.problem:
-        places = [region_at(row.xyz_mm, registration) for row in table]
+        regions = head_regions(coarse_scan(scan, found.brain), registration, network)
+        places = [regions.at(row.xyz_mm) for row in table]
         table = tuple(
             replace(row, region=region, side=side)
             for row, (region, side) in zip(table, places, strict=True)
         )
     seconds = found.seconds | {"regions": round(time.perf_counter() - start, 3)}
     return replace(found, table=table, registration=registration, seconds=seconds)
-
-
-def region_at(xyz_mm: ArrayLike, registration: Registration) -> tuple[str, str]:
-    """Region and side of a place in scanner mm; both empty where the atlas ends."""
-    atlas = load_atlas()
-    place = registration.to_mni(xyz_mm)
-    voxel = np.rint(np.linalg.solve(atlas.affine, [*place, 1.0])[:3]).astype(int)
-    if np.any(voxel < 0) or np.any(voxel >= atlas.values.shape):
-        return "", ""
-    number = int(atlas.values[tuple(voxel)])
-    return (REGIONS[number - 1], SIDES[int(place[0] > 0)]) if number else ("", "")
 
 
 def distribution(microbleeds: Sequence[Candidate]) -> str:

@@ -14,8 +14,8 @@ import numpy as np
 
 import microbleeds
 from microbleeds.files import make_folder
-from microbleeds.models.card import ModelCard, Thresholds, read_card
-from microbleeds.models.zoo import BRAIN_MODEL, WEIGHTS, Models
+from microbleeds.models.card import NetworkCard, Thresholds, read_card, read_network_card
+from microbleeds.models.zoo import BRAIN_MODEL, REGION_MODEL, WEIGHTS, Models
 from microbleeds.pipeline import Detections
 from microbleeds.report.bids import OutputPaths
 from microbleeds.report.burden import burden_class
@@ -73,6 +73,9 @@ def record(scan: Scan, source: Path, found: Detections, models: Models) -> dict[
         "volume_mm3": round(sum(row.volume_mm3 for row in found.microbleeds), 2),
         "candidates": len(found.table),
         "registration": found.registration,
+        "region_model": (
+            _about(read_network_card(WEIGHTS / REGION_MODEL)) if found.registration else None
+        ),
         "confidence": count_confidence(found.table, found.settings, scan.contrast),
         "highest_detector_probability": round(found.highest_probability, 4),
         "warnings": list(reasons.values()),
@@ -151,7 +154,7 @@ def scan_checksum(scan: Scan) -> str:
     return digest.hexdigest()
 
 
-def _about(card: ModelCard) -> dict[str, Any]:
+def _about(card: NetworkCard) -> dict[str, Any]:
     """What a result says of a model."""
     said: dict[str, Any] = {
         name: card.training[name] for name in ("data", "limits") if name in card.training

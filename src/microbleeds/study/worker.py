@@ -14,8 +14,8 @@ from pathlib import Path
 import microbleeds
 from microbleeds.errors import UserError
 from microbleeds.files import sha256 as file_sha256
-from microbleeds.models.card import read_card
-from microbleeds.models.zoo import BRAIN_MODEL, WEIGHTS
+from microbleeds.models.card import read_card, read_network_card
+from microbleeds.models.zoo import BRAIN_MODEL, REGION_MODEL, WEIGHTS
 from microbleeds.prepare.contrast import sidecar_text
 from microbleeds.report.bids import result_paths
 from microbleeds.report.dataset import write_sidecars
@@ -85,6 +85,7 @@ def job_key(job: ScanJob, plan: Plan, tools: Tools) -> str:
         "settings": asdict(tools.settings),
         "model": tools.models.card.files,
         "brain": read_card(WEIGHTS / BRAIN_MODEL).files,
+        "regions": read_network_card(WEIGHTS / REGION_MODEL).files,
         "wanted": asdict(plan.wanted),
         "bids": plan.raw is not None,
     }
