@@ -124,7 +124,10 @@ def test_a_second_time_nothing_changes(out):
         (lambda path: path.write_bytes(b"\xff\xfe"), "cannot be read as JSON"),
         (lambda path: path.write_text("[]"), "no record of results"),
         (lambda path: path.write_text('{"version": "0.0.1"}'), "version 0.0.1 and says nothing"),
-        (lambda path: change(path, microbleeds=3, burden="0", candidates=9), "burden class '0'"),
+        (
+            lambda path: change(path, microbleeds=3, definite=0, burden="0", candidates=9),
+            "burden class '0'",
+        ),
         (lambda path: change(path, microbleeds=-1), "microbleeds is -1, no count"),
         (lambda path: change(path, definite=99), "99 definite microbleeds"),
         (lambda path: change(path, brain_cm3=float("nan")), "brain_cm3 is nan, no number"),
