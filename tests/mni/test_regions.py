@@ -82,6 +82,14 @@ def test_the_network_overrules_the_atlas_but_not_its_end():
     assert network.shown.dtype == np.float32
 
 
+def test_the_outermost_places_of_the_atlas_have_a_region_too():
+    atlas = load_atlas()
+    x, y = np.argwhere(atlas.values[:, :, 0])[0]
+    place = atlas.affine[:3, :3] @ [x, y, -0.4] + atlas.affine[:3, 3]  # in its outermost voxel
+    assert atlas_number(place)
+    assert head_regions(coarse_template(), MNI, Constant("insula")).at(place)[0] == "insula"
+
+
 def test_the_network_sees_a_posed_head_as_the_template_lies(template_scan, posed):
     inside = load_template().values > 0
     straight = image_channels(coarse_scan(*template_scan(np.eye(4))), np.eye(4))

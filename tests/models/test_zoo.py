@@ -75,6 +75,16 @@ def test_brain_network_is_shipped_beside_the_models(shipped):
     assert engine.run(np.zeros((1, 1, 32, 16, 48), np.float32)).shape == (1, 2, 32, 16, 48)
 
 
+def test_the_network_of_the_regions_is_checked_too(shipped, monkeypatch):
+    shutil.copytree(Path(zoo.__file__).parent.parent / "weights" / "regions", shipped / "regions")
+    assert zoo.list_models() == ("small",)
+    assert zoo.load_regions(threads=1).threads == 1
+    path = shipped / "regions" / "regions.onnx"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError, match=r"regions\.onnx is not the file that its card describes"):
+        zoo.load_regions()
+
+
 def test_loading_and_running_needs_no_torch(small_folder):
     code = f"""
 import sys

@@ -24,7 +24,7 @@ BLUR_MM = 2.0  # of the atlas, whose borders are not sharp
 
 
 class RegionNetwork(Protocol):
-    """Anything that turns channels (1, C, X, Y, Z) into probabilities: an `Engine`."""
+    """Anything that turns channels (1, C, X, Y, Z) into probabilities: an `OnnxNetwork`."""
 
     def run(self, batch: NDArray[np.float32], /) -> NDArray[np.float32]:
         """Of each region in `REGIONS`, (1, R, X, Y, Z)."""
@@ -52,8 +52,11 @@ class HeadRegions:
             return "", ""
         place = self.registration.matrix @ [*xyz_mm, 1.0]
         voxel = np.linalg.solve(self.affine, place)[:3, None]
-        chances = [ndimage.map_coordinates(p, voxel, order=1)[0] for p in self.probabilities]
-        return REGIONS[int(np.argmax(chances))], SIDES[int(settled[0] > 0)]
+        shares = [
+            ndimage.map_coordinates(share, voxel, order=1, mode="nearest")[0]
+            for share in self.probabilities
+        ]
+        return REGIONS[int(np.argmax(shares))], SIDES[int(settled[0] > 0)]
 
 
 def head_regions(
