@@ -227,8 +227,13 @@ def main(
     torch.manual_seed(SETTINGS.seed)
     network = RegionNet()
     done = fit(network, next_batch, loss, replace(SETTINGS, steps=steps), output, right)
-    write(network, {"heads": [folder.name for folder in heads], "examples": len(learnt),
-                    "steps": done.steps, "right on label maps 15 and 16": done.best})  # fmt: skip
+    names = ", ".join(folder.name for folder in heads)
+    write(network, {
+        "data": f"simulated heads only ({names}): {len(learnt)} images; no real image",
+        "limits": "docs/regions.md says which regions are taken for which. Research use only.",
+        "steps": done.steps,
+        "right on label maps 15 and 16": round(done.best, 4),
+    })  # fmt: skip
 
 
 def write(network: RegionNet, training: dict[str, Any]) -> None:
