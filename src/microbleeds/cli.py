@@ -250,7 +250,7 @@ def compare(
     contrast: ContrastArg = ContrastOption.auto,
     model: Model = "slim",
     operating_point: Annotated[PointOption, typer.Option(help="Which thresholds")] = (
-        PointOption.sensitive
+        PointOption.balanced
     ),
     threads: Threads = 0,
     memory: Memory = MEMORY_GB,
