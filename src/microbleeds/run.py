@@ -12,13 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from microbleeds.console import extra
 from microbleeds.errors import UserError
 from microbleeds.models.engine import Engine, OnnxNetwork
-from microbleeds.models.zoo import (
-    DEFAULT_MODEL,
-    Models,
-    load_brain,
-    load_models,
-    load_regions,
-)
+from microbleeds.models.zoo import DEFAULT_MODEL, Models, load_brain, load_models, load_regions
 from microbleeds.pipeline import Detections, StepHook, detect
 from microbleeds.report.bids import OutputPaths, plan_outputs
 from microbleeds.report.dataset import check_dataset, remove_results, write_dataset

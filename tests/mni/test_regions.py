@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from microbleeds.mni.atlas import DEEP, REGIONS, load_atlas, load_template
+from microbleeds.mni.atlas import DEEP, REGIONS, MniImage, load_atlas, load_template
 from microbleeds.mni.coarse import coarse_scan, coarse_template
 from microbleeds.mni.regions import (
     HeadRegions,
@@ -67,7 +67,7 @@ def test_well_known_places_in_the_template(template_regions, place, region, side
 
 
 def test_probabilities_are_some(template_regions):
-    shares = template_regions.probabilities
+    shares = template_regions.probabilities.values
     assert shares.shape == (len(REGIONS), *load_template().values.shape)
     assert shares.min() >= 0
     np.testing.assert_allclose(shares.sum(axis=0), 1, atol=1e-4)
@@ -118,9 +118,8 @@ def test_atlas_channels_follow_the_deep_registration():
 def test_the_side_is_that_of_the_place_the_deep_registration_finds():
     shifted = np.eye(4)
     shifted[0, 3] = 10.0
-    regions = HeadRegions(
-        atlas_channels(MNI)[1:], load_template().affine, Registration(np.eye(4), shifted, 1.0)
-    )
+    shares = MniImage(atlas_channels(MNI)[1:], load_template().affine)
+    regions = HeadRegions(shares, Registration(np.eye(4), shifted, 1.0))
     assert regions.at((-4.0, -18, 8))[1] == "right"
 
 

@@ -31,10 +31,17 @@ GROUPS = {"infratentorial": INFRATENTORIAL, "deep": DEEP, "lobar": LOBAR}
 
 @dataclass(frozen=True)
 class MniImage:
-    """values: (X, Y, Z), RAS; affine: (4, 4) voxel index to MNI mm, along MNI's axes."""
+    """values: (X, Y, Z) or several such, (N, X, Y, Z), RAS.
+
+    affine: (4, 4) voxel index to MNI mm, along MNI's axes.
+    """
 
     values: NDArray[Any]
     affine: NDArray[np.float64]
+
+    def voxels(self, places_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Voxel indices (3, P), not rounded, of places (P, 3) in MNI mm."""
+        return np.asarray(np.linalg.solve(self.affine[:3, :3], (places_mm - self.affine[:3, 3]).T))
 
 
 @cache

@@ -34,12 +34,11 @@ class RegionNetwork(Protocol):
 class HeadRegions:
     """What each place of a head is, as far as the atlas reaches.
 
-    probabilities: (R, X, Y, Z) of each region in `REGIONS`, on the template's grid: voxel index to
-    MNI mm by `affine`. registration: of the head.
+    probabilities: (R, X, Y, Z) of each region in `REGIONS`, on the template's grid.
+    registration: of the head.
     """
 
-    probabilities: NDArray[np.float32]
-    affine: NDArray[np.float64]
+    probabilities: MniImage
     registration: Registration
 
     def at(self, xyz_mm: Sequence[float]) -> tuple[str, str]:
@@ -50,11 +49,11 @@ class HeadRegions:
         settled = self.registration.to_mni(xyz_mm)
         if not atlas_number(settled):
             return "", ""
-        place = self.registration.matrix @ [*xyz_mm, 1.0]
-        voxel = np.linalg.solve(self.affine, place)[:3, None]
+        place = (self.registration.matrix @ [*xyz_mm, 1.0])[None, :3]
+        voxel = self.probabilities.voxels(place)
         shares = [
             ndimage.map_coordinates(share, voxel, order=1, mode="nearest")[0]
-            for share in self.probabilities
+            for share in self.probabilities.values
         ]
         return REGIONS[int(np.argmax(shares))], SIDES[int(settled[0] > 0)]
 
@@ -67,7 +66,7 @@ def head_regions(
         [image_channels(head, registration.matrix), atlas_channels(registration)]
     )
     probabilities = network.run(channels[None])[0]
-    return HeadRegions(probabilities, load_template().affine, registration)
+    return HeadRegions(MniImage(probabilities, load_template().affine), registration)
 
 
 def image_channels(head: CoarseHead, matrix: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -94,8 +93,7 @@ def atlas_channels(registration: Registration) -> NDArray[np.float32]:
     template, shares = load_template(), atlas_shares()
     grid = np.indices(template.values.shape).reshape(3, -1).T
     places = registration.settled(grid @ template.affine[:3, :3].T + template.affine[:3, 3])
-    inverse = np.linalg.inv(shares.affine)
-    voxels = (places @ inverse[:3, :3].T + inverse[:3, 3]).T
+    voxels = shares.voxels(places)
     moved = [ndimage.map_coordinates(share, voxels, order=1) for share in shares.values]
     return np.stack(moved).reshape(len(moved), *template.values.shape)
 
@@ -115,7 +113,7 @@ def atlas_shares() -> MniImage:
 def atlas_number(mni_mm: NDArray[np.float64]) -> int:
     """The number of the region of a place in MNI space, (3,); 0 where the atlas ends."""
     atlas = load_atlas()
-    voxel = np.rint(np.linalg.solve(atlas.affine, [*mni_mm, 1.0])[:3]).astype(int)
+    voxel = np.rint(atlas.voxels(mni_mm[None])[:, 0]).astype(int)
     if np.any(voxel < 0) or np.any(voxel >= atlas.values.shape):
         return 0
     return int(atlas.values[tuple(voxel)])

@@ -45,9 +45,7 @@ class Registration:
     def settled(self, places_mm: NDArray[np.float64]) -> NDArray[np.float64]:
         """Where places that `matrix` alone took to MNI space belong there, (N, 3) mm."""
         zone = deep_zone()
-        inverse = np.linalg.inv(zone.affine)
-        voxels = (places_mm @ inverse[:3, :3].T + inverse[:3, 3]).T
-        share = ndimage.map_coordinates(zone.values, voxels, order=1)[:, None]
+        share = ndimage.map_coordinates(zone.values, zone.voxels(places_mm), order=1)[:, None]
         moved = places_mm @ self.deep[:3, :3].T + self.deep[:3, 3]
         return np.asarray(places_mm + share * (moved - places_mm))
 
