@@ -50,8 +50,8 @@ MAPS = [ANATOMY / f"training_seg_{n:02d}.nii.gz" for n in range(1, 21)]
 TUNING, HELD_OUT = MAPS[:16], MAPS[16:]
 SMALLEST_MM3 = np.pi / 6 * 2.0**3
 RULES = {
-    "matching alone": Rules(same_mm=4.0, second_look=2.0, trace=np.inf),
-    "and candidates below the threshold": Rules(same_mm=4.0, trace=np.inf),
+    "matching alone": Rules(same_mm=4.0, second_look=2.0, trace=2.0, trace_of_sure=2.0),
+    "and candidates below the threshold": Rules(same_mm=4.0, trace=2.0, trace_of_sure=2.0),
     "and darkness (as shipped)": Rules(),
 }
 

@@ -49,9 +49,19 @@ def test_a_candidate_below_the_threshold_is_no_new_microbleed_and_none_that_went
 
 def test_what_is_dark_in_the_other_image_is_no_change():
     seen = candidate(1, (0, 0, 0))
-    assert compare_visits(findings(), findings(seen, traces=[0.8]))[0].status == "persisting"
+    assert compare_visits(findings(), findings(seen, traces=[0.9]))[0].status == "persisting"
     assert compare_visits(findings(), findings(seen, traces=[0.2]))[0].status == "new"
     assert compare_visits(findings(seen, traces=[0.2]), findings())[0].status == "gone"
+
+
+def test_the_surer_one_is_the_darker_its_place_must_have_been_where_there_was_no_candidate():
+    """A new microbleed on a vessel; one that was hardly there is a candidate at least."""
+    sure, unsure = candidate(1, (0, 0, 0), 0.95), candidate(1, (0, 0, 0), 0.2)
+    assert compare_visits(findings(), findings(sure, traces=[0.7]))[0].status == "new"
+    assert compare_visits(findings(), findings(sure, traces=[0.9]))[0].status == "persisting"
+    assert compare_visits(findings(), findings(unsure, traces=[0.7]))[0].status == "persisting"
+    there = findings(candidate(1, (0.5, 0, 0), 0.02, kept=False))
+    assert compare_visits(there, findings(sure, traces=[0.7]))[0].status == "persisting"
 
 
 def test_outside_the_other_scan_is_not_covered_whatever_is_there():

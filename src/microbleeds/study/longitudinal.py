@@ -26,14 +26,17 @@ class Rules:
     if the image of each visit shows what was found at the other. second_look: probability from
     which a candidate that was dropped is still a trace of a microbleed. trace: share of the
     darkness here that the same place has at the other visit, from which something is there.
-    outside_mm: how far outside the other brain mask a place may lie before it is called not
-    covered.
+    trace_of_sure: the same for a microbleed of probability 1 that has no candidate there; of a
+    lower probability in proportion. One so plain would have been a candidate: what is dark there
+    is rather a vessel or a rim that it lies on. outside_mm: how far outside the other brain mask a
+    place may lie before it is called not covered.
     """
 
     match_mm: float = 4.0
     same_mm: float = 2.0
-    second_look: float = 0.03
+    second_look: float = 0.015
     trace: float = 0.58
+    trace_of_sure: float = 0.85
     outside_mm: float = 2.0
 
 
@@ -172,10 +175,11 @@ def _alone(findings: Findings, row: int, visit: str, rules: Rules) -> Change:
     at_baseline = visit == "baseline"
     other = "follow-up" if at_baseline else "baseline"
     status: Status = "gone" if at_baseline else "new"
+    limit = rules.trace + candidate.probability * (rules.trace_of_sure - rules.trace)
     note = f"stands out {trace:.0%} as much at {other}"  # dark, or bright in a QSM
     if not findings.covered[row]:
         status, note = "not covered", f"outside the brain or the field of view of the {other}"
-    elif trace >= rules.trace:
+    elif trace >= limit:
         status, note = "persisting", f"not reported at {other}, but {note}"
     ours, theirs = (candidate, None) if at_baseline else (None, candidate)
     return Change(0, status, ours, theirs, None, note)
