@@ -12,7 +12,7 @@ def candidate(index, place, probability=0.9, kept=True):
     )  # fmt: skip
 
 
-def findings(*rows, shift=(0.0, 0.0, 0.0), covered=None, traces=None):
+def findings(*rows, shift=(0.0, 0.0, 0.0), covered=None, traces=None, slice_mm=(0.0, 0.0, 1.0)):
     """The other visit's mm are these plus `shift`."""
     places = np.array([row.xyz_mm for row in rows]).reshape(-1, 3) + shift
     count = len(rows)
@@ -21,6 +21,7 @@ def findings(*rows, shift=(0.0, 0.0, 0.0), covered=None, traces=None):
         places,
         np.ones(count, bool) if covered is None else np.array(covered, bool),
         np.zeros(count) if traces is None else np.array(traces, float),
+        np.array(slice_mm),
     )
 
 
@@ -62,6 +63,23 @@ def test_the_surer_one_is_the_darker_its_place_must_have_been_where_there_was_no
     assert compare_visits(findings(), findings(unsure, traces=[0.7]))[0].status == "persisting"
     there = findings(candidate(1, (0.5, 0, 0), 0.02, kept=False))
     assert compare_visits(there, findings(sure, traces=[0.7]))[0].status == "persisting"
+
+
+@pytest.mark.parametrize(
+    ("place", "status"),
+    [
+        ((0, 0, 2.9), "persisting"),
+        ((0, 0, 3.1), "new"),
+        ((0, 2.1, 0), "new"),
+        ((1.5, 0, 2.2), "new"),
+    ],
+)
+def test_thick_slices_leave_the_place_across_them_open(place, status):
+    """0.6 of a slice of 5 mm is 3 mm, and within the slice it stays at 2: an ellipsoid."""
+    thick = (0.0, 0.0, 5.0)
+    before = findings(candidate(1, (0, 0, 0)), slice_mm=thick)
+    after = findings(candidate(1, place), slice_mm=thick)
+    assert compare_visits(before, after)[0].status == status
 
 
 def test_outside_the_other_scan_is_not_covered_whatever_is_there():

@@ -148,7 +148,9 @@ def findings(visit: Visit, other: Visit, matrix: NDArray[Any], rules: Rules) -> 
     inside = covered(other.scan, other.brain, there, rules.outside_mm)
     # at the edge a place may be covered and yet not be in view itself, only what is beside it
     inside[asked] &= np.isfinite(darkness(other.scan, other.brain, there[asked], sizes, ours))
-    return Findings(visit.table, there, inside, traces)
+    edges = [scan[:, np.linalg.norm(scan, axis=0).argmax()] for scan in (ours, theirs)]
+    slice_mm = max(edges, key=lambda edge: float(np.linalg.norm(edge)))
+    return Findings(visit.table, there, inside, traces, slice_mm)
 
 
 def _warned(name: str, visit: Visit) -> list[str]:

@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist
 
 from microbleeds.steps import Candidate
 
@@ -23,7 +22,9 @@ class Rules:
     """When two findings are one, and when one that is missing was there all the same.
 
     match_mm: farthest apart after registration. same_mm: farther apart than this they are one only
-    if the image of each visit shows what was found at the other. second_look: probability from
+    if the image of each visit shows what was found at the other; across slices the limit is
+    `same_slices` of the thicker one where that is more, as either may cut a thing anywhere along
+    it. second_look: probability from
     which a candidate that was dropped is still a trace of a microbleed. trace: share of the
     darkness here that the same place has at the other visit, from which something is there.
     trace_of_sure: the same for a microbleed of probability 1 that has no candidate there; of a
@@ -34,6 +35,7 @@ class Rules:
 
     match_mm: float = 4.0
     same_mm: float = 2.0
+    same_slices: float = 0.6
     second_look: float = 0.015
     trace: float = 0.58
     trace_of_sure: float = 0.85
@@ -46,13 +48,15 @@ class Findings:
 
     places: (N, 3), registered, mm of the other scan. covered: (N,), whether the other scan and its
     brain hold them, and show anything there. traces: (N,), darkness of the other scan there, as a
-    share of that here.
+    share of that here. slice_mm: (3,), edge across the slices of a voxel of the scan whose are the
+    thicker, mm of the other scan.
     """
 
     table: Sequence[Candidate]
     places: NDArray[np.float64]
     covered: NDArray[np.bool_]
     traces: NDArray[np.float64]
+    slice_mm: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -113,9 +117,11 @@ def match(
     if not ours or not theirs:
         return []
     there = np.array([follow_up.table[j].xyz_mm for j in theirs])
-    distances = cdist(baseline.places[ours], there)
+    offsets = there - baseline.places[ours][:, None]
+    distances = np.linalg.norm(offsets, axis=2)
     seen = np.minimum.outer(baseline.traces[ours], follow_up.traces[theirs]) >= rules.trace
-    allowed = (distances <= rules.match_mm) & (seen | (distances <= rules.same_mm))
+    same = seen | _same_place(offsets, baseline.slice_mm, rules)
+    allowed = (distances <= rules.match_mm) & same
     # a pair too many is dearer than any set of allowed ones
     cost = np.where(allowed, distances, 1 + rules.match_mm * (len(ours) + len(theirs)))
     return [
@@ -123,6 +129,18 @@ def match(
         for i, j in zip(*linear_sum_assignment(cost), strict=True)
         if allowed[i, j]
     ]
+
+
+def _same_place(
+    offsets: NDArray[np.float64], slice_mm: NDArray[np.float64], rules: Rules
+) -> NDArray[np.bool_]:
+    """Whether what lies so far apart (..., 3) may be one thing, whatever the images show."""
+    thickness = float(np.linalg.norm(slice_mm))
+    across = offsets @ (slice_mm / thickness)
+    within2 = (offsets**2).sum(axis=-1) - across**2
+    room = max(rules.same_mm, rules.same_slices * thickness)
+    same: NDArray[np.bool_] = within2 / rules.same_mm**2 + (across / room) ** 2 <= 1
+    return same
 
 
 def counts(changes: Sequence[Change]) -> dict[Status, int]:
