@@ -119,7 +119,8 @@ def test_the_page_is_whole_and_loads_nothing(out):
     assert text.count('src="data:image/png;base64,') == 4
     assert not re.search(r"(src|href)=\"(?!data:|#)", text)
     assert "not a medical device" in text and "mild" in text
-    assert "beyond 2 mm only if each image shows what was found in the other" in text
+    assert "beyond 2 mm, or 0.6 of a slice across the slices, only if each image shows" in text
+    assert "at least 58 % as much (for a microbleed of probability 1 85 %, in proportion" in text
     record = json.loads((out / "visits.json").read_text())
     source = Path(record["baseline"]["source"])  # folders may be called after the patient
     assert str(source.parent) not in text and record["baseline"]["scan"] in text
