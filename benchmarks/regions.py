@@ -3,12 +3,13 @@
     python benchmarks/regions.py --heads 6               # all contrasts, minutes
     python benchmarks/regions.py --part slab --part stripped --contrast t2star
 
-The heads are those of accuracy.py, which has to run first, from label maps 17-20 of ../shared/anatomy, which the atlas was
-not built from. Each head's labels are made again from its seed, and the rule the atlas was built by
-(`regions_of` of atlas_rules.py) gives the true region at each place; lobes come with their map,
-onto which they were carried from MNI space by the build's non-linear registration. Rated are the
-head's own microbleeds, and besides them `--places` more a head, drawn where the simulation draws
-bleeds: whether a region is right does not depend on whether the networks see a bleed.
+The heads are those of accuracy.py, which has to run first, from label maps 17-20 of
+../shared/anatomy, which the atlas was not built from. Each head's labels are made again from its
+seed, and the rule the atlas was built by (`regions_of` of atlas_rules.py) gives the true region at
+each place; lobes come with their map, onto which they were carried from MNI space by the build's
+non-linear registration. Rated are the head's own microbleeds, and besides them `--places` more a
+head, drawn where the simulation draws bleeds: whether a region is right does not depend on whether
+the networks see a bleed.
 """
 
 from __future__ import annotations
