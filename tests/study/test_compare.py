@@ -24,7 +24,7 @@ from microbleeds.simulate.deform import rotation
 from microbleeds.steps import Candidate
 from microbleeds.study import compare, visit
 from microbleeds.study.check import check_visits
-from microbleeds.study.compare import follow
+from microbleeds.study.compare import findings, follow
 from microbleeds.study.longitudinal import Rules
 from microbleeds.study.registration import Registration
 from microbleeds.study.visit import Visit, disagreement, plan_visit
@@ -214,6 +214,18 @@ def test_a_scan_is_detected_and_compared_with_results(simulated, models, tmp_pat
     assert record["registration"]["detail_correlation"] > 0.9
     assert (tmp_path / "out" / "baseline" / "sub-01_cmb.json").exists()
     assert not (tmp_path / "out" / "follow-up").exists()
+
+
+def test_the_edge_of_the_thicker_slices_is_told_in_the_other_scan_s_mm(head):
+    """4 mm at the follow-up, whose head is turned, against 3 mm at baseline."""
+    thin = Visit(*head.scan(np.eye(4), ()), (), Path("x"), {})
+    thick = Visit(*head.scan(POSE, (), voxel=(1.4, 1.4, 4.0)), (), Path("x"), {})
+    edge = thick.scan.affine[:3, 2]
+    assert np.linalg.norm(edge) == pytest.approx(4)
+    seen = findings(thin, thick, POSE, Rules()).slice_mm
+    np.testing.assert_allclose(seen, edge)
+    back = findings(thick, thin, np.linalg.inv(POSE), Rules()).slice_mm
+    np.testing.assert_allclose(back, POSE[:3, :3].T @ edge)
 
 
 def test_just_beyond_the_other_field_of_view_nothing_is_new_or_gone(head):

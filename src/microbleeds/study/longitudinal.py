@@ -24,13 +24,12 @@ class Rules:
     match_mm: farthest apart after registration. same_mm: farther apart than this they are one only
     if the image of each visit shows what was found at the other; across slices the limit is
     `same_slices` of the thicker one where that is more, as either may cut a thing anywhere along
-    it. second_look: probability from
-    which a candidate that was dropped is still a trace of a microbleed. trace: share of the
-    darkness here that the same place has at the other visit, from which something is there.
-    trace_of_sure: the same for a microbleed of probability 1 that has no candidate there; of a
-    lower probability in proportion. One so plain would have been a candidate: what is dark there
-    is rather a vessel or a rim that it lies on. outside_mm: how far outside the other brain mask a
-    place may lie before it is called not covered.
+    it. second_look: probability from which a candidate that was dropped is still a trace of a
+    microbleed. trace: share of the darkness here that the same place has at the other visit, from
+    which something is there. trace_of_sure: the same for a microbleed of probability 1 that has no
+    candidate there; in proportion for those below. One so plain would have been a candidate: what
+    is dark there is rather a vessel or a rim that it lies on. outside_mm: how far outside the other
+    brain mask a place may lie before it is called not covered.
     """
 
     match_mm: float = 4.0
