@@ -148,8 +148,8 @@ def findings(visit: Visit, other: Visit, matrix: NDArray[Any], rules: Rules) -> 
     inside = covered(other.scan, other.brain, there, rules.outside_mm)
     # at the edge a place may be covered and yet not be in view itself, only what is beside it
     inside[asked] &= np.isfinite(darkness(other.scan, other.brain, there[asked], sizes, ours))
-    edges = [scan[:, np.linalg.norm(scan, axis=0).argmax()] for scan in (ours, theirs)]
-    slice_mm = max(edges, key=lambda edge: float(np.linalg.norm(edge)))
+    edges = np.hstack([ours, theirs])
+    slice_mm = edges[:, np.linalg.norm(edges, axis=0).argmax()]
     return Findings(visit.table, there, inside, traces, slice_mm)
 
 
