@@ -120,7 +120,8 @@ def test_thresholds_are_set_on_what_detect_reports_once_calibrated(
     monkeypatch.setattr(assemble, "final_findings", measured)
     card = assemble_model(rows[:1], tmp_path / "model", *folders(trained)[:2])
     assert seen == [({}, 0.0), (card.calibration, 0.0)] and card.calibration
-    assert card.operating_points["balanced"].student == pytest.approx(0.05)
+    # One image, so that one of its two false positives is allowed.
+    assert card.operating_points["balanced"].student == pytest.approx(0.1)
 
 
 def test_a_contrast_without_hits_takes_the_curve_through_all():
@@ -164,9 +165,9 @@ def test_a_file_in_the_place_of_the_model_is_named_and_kept(trained, rows, tmp_p
 
 def test_operating_points_keep_to_their_false_positives():
     curve = Froc(
-        np.array([np.inf, 0.9, 0.7, 0.4, 0.2]),
-        np.array([0.0, 0.2, 1.0, 3.0, 9.0]),
-        np.array([0.0, 0.5, 0.7, 0.8, 1.0]),
+        np.array([np.inf, 0.9, 0.7, 0.6, 0.4, 0.2]),
+        np.array([0.0, 0.2, 1.0, 1.5, 3.0, 9.0]),
+        np.array([0.0, 0.5, 0.7, 0.75, 0.8, 1.0]),
     )
     points = operating_points(curve, 0.1)
     thresholds = {name: point.student for name, point in points.items()}
