@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from microbleeds.simulate import anatomy as an
-from microbleeds.simulate.lesions import Bleed, LesionRanges, draw_bleed, place_bleeds
+from microbleeds.simulate.lesions import Bleed, LesionRanges, draw_bleed, place_bleeds, siderosis
 
 
 def test_a_drawn_ellipsoid_has_its_volume() -> None:
@@ -45,3 +46,21 @@ def test_count_range_is_kept() -> None:
         for s in range(30)
     }
     assert counts == {0, 1, 2, 3}
+
+
+def test_siderosis_is_one_sheet_on_the_surface_of_the_cortex() -> None:
+    """Not both banks of a sulcus 5 mm wide, nor the islands that stand in it."""
+    labels = np.full((60, 60, 60), an.CORTEX[0], np.int16)
+    labels[:, :, 28:33] = an.CSF[0]
+    labels[::6, ::6, 30] = an.CORTEX[0]
+    for seed in range(4):
+        ppm = siderosis(labels, np.random.default_rng(seed))
+        sheets, count = ndimage.label(ppm, np.ones((3, 3, 3)))
+        assert count == 1 and (sheets > 0).sum() > 150 and 0.3 <= ppm.max() <= 1
+        banks = [(ppm[:, :, z] > 0).any() for z in (27, 33)]
+        assert sum(banks) == 1 and not ppm[:, :, 28:33].any()
+
+
+def test_siderosis_needs_cortex_beside_fluid() -> None:
+    labels = np.full((20, 20, 20), an.WHITE[0], np.int16)
+    assert not siderosis(labels, np.random.default_rng(0)).any()

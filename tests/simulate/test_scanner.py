@@ -9,6 +9,7 @@ from microbleeds.simulate.scanner import (
     random_protocol,
     slice_weights,
     susceptibility_weighted,
+    trusted_field,
 )
 
 
@@ -86,6 +87,23 @@ def test_field_from_phase_inverts_the_phase() -> None:
     field = np.full((3, 3, 3), 0.2)
     image = np.exp(2j * np.pi * 42.577 * 3.0 * 0.008 * field)
     assert field_from_phase(image, 8.0, 3.0) == pytest.approx(field, rel=1e-5)
+
+
+def test_the_field_of_dark_voxels_is_that_of_the_bright_ones_around() -> None:
+    """A slope of 0.01 ppm a voxel with two voids in it, whose phase is anything."""
+    slope = np.broadcast_to(np.arange(40, dtype=np.float32)[:, None, None] / 100, (40, 20, 20))
+    field, image = slope.copy(), np.full(slope.shape, 80, np.complex64)
+    field[20, 10, 10], field[10, 10, 10] = 2.0, -2.0
+    image[20, 10, 10], image[10, 10, 10] = 1.0, 0.0
+    trusted = trusted_field(field, image, np.array([1.0, 1.0, 1.0]))
+    bright = np.abs(image) > 40
+    assert np.array_equal(trusted[bright], slope[bright])
+    assert trusted == pytest.approx(slope, abs=0.005)
+
+
+def test_a_field_without_any_signal_stays_as_it_is() -> None:
+    field, nothing = np.ones((4, 4, 4), np.float32), np.zeros((4, 4, 4), np.complex64)
+    assert np.array_equal(trusted_field(field, nothing, np.ones(3)), field)
 
 
 def test_protocols_are_reproducible_and_within_the_clinic() -> None:

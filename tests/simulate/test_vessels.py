@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from microbleeds.simulate.vessels import Tubes, draw, walk
+from microbleeds.simulate.vessels import FADE_MM, Tubes, draw, walk
 
 
 def test_a_drawn_tube_has_its_volume() -> None:
@@ -69,3 +69,45 @@ def test_no_starts_give_no_tubes() -> None:
     nothing = np.zeros((0, 3))
     tubes = walk(nothing, nothing, np.zeros(0), np.zeros(0), None, np.random.default_rng(0))
     assert len(tubes.radii) == 0
+
+
+def straight(rooted: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Millimetres from the start and radii of a straight vessel 30 mm long, 0.8 mm in radius."""
+    start, upwards = np.full((1, 3), 5.0), np.array([[0.0, 0, 1]])
+    tube = walk(start, upwards, np.array([30.0]), np.array([0.8]), None, np.random.default_rng(0),
+                wander=0.0, rooted=rooted)  # fmt: skip
+    return tube.centres[:, 2] - 5, tube.radii
+
+
+def test_a_vessel_fades_towards_both_ends_and_is_whole_between_them() -> None:
+    mm, radii = straight(rooted=False)
+    expected = 0.8 * np.clip(np.minimum(mm, 30.3 - mm) / FADE_MM, 0, 1)
+    assert radii == pytest.approx(expected, rel=0.01)
+
+
+def test_a_rooted_vessel_starts_as_wide_as_it_is() -> None:
+    mm, radii = straight(rooted=True)
+    assert radii == pytest.approx(0.8 * np.clip((30.3 - mm) / FADE_MM, 0, 1), rel=0.01)
+
+
+def test_a_vessel_that_the_guide_ended_fades_where_it_ended() -> None:
+    guide = np.zeros((30, 30, 60), np.float32)
+    guide[:, :, :25] = 1
+    start, upwards = np.full((1, 3), 5.0), np.array([[0.0, 0, 1]])
+    tube = walk(start, upwards, np.array([50.0]), np.ones(1), guide, np.random.default_rng(0),
+                wander=0.0, pull=0.0, least=0.5)  # fmt: skip
+    assert tube.centres[-1, 2] < 26 and tube.radii[-1] < 0.05 and tube.radii.max() == 1
+
+
+def test_a_coil_is_no_vessel_however_long() -> None:
+    """A walk that a point attracts goes round it: 40 mm of way, but nowhere far from the start."""
+    place = np.stack(np.meshgrid(*[np.arange(40.0)] * 3, indexing="ij"), -1)
+    guide = -np.linalg.norm(place - 20, axis=-1).astype(np.float32)
+
+    def count(shortest_mm: float) -> int:
+        rng = np.random.default_rng(0)
+        start = np.full((1, 3), 20.0)
+        return len(walk(start, np.ones((1, 3)), np.array([40.0]), np.ones(1), guide, rng,
+                        pull=1.0, shortest_mm=shortest_mm).radii)  # fmt: skip
+
+    assert count(0.0) * 0.3 > 39 and count(12.0) == 0

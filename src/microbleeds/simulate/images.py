@@ -136,7 +136,9 @@ def _susceptibility_maps(
     threshold = float(rng.uniform(0.1, 0.25))
 
     def inverted(echo: NDArray[np.complex64]) -> NDArray[np.float32]:
-        field = scanner.field_from_phase(echo, QSM_TE_MS, protocol.field_t) * frame.brain
+        inside = echo * frame.brain
+        field = scanner.field_from_phase(inside, QSM_TE_MS, protocol.field_t)
+        field = frame.brain * scanner.trusted_field(field, inside, frame.voxel)
         return frame.brain * susceptibility.invert_dipole(field, frame.voxel, frame.b0, threshold)
 
     return inverted(noisy), inverted(quiet)

@@ -146,7 +146,7 @@ def draw_bleed(
 def siderosis(labels: NDArray[np.int16], rng: np.random.Generator) -> NDArray[np.float32]:
     """Superficial siderosis: iron along a patch of the cortical surface, ppm on the 1 mm grid.
 
-    Zero where no cortex touches CSF.
+    One sheet: bits of surface apart from it would be dots. Zero where no cortex touches CSF.
     """
     surface = an.select(labels, an.CORTEX) & ndimage.binary_dilation(an.select(labels, an.CSF))
     where = np.argwhere(surface)
@@ -155,4 +155,6 @@ def siderosis(labels: NDArray[np.int16], rng: np.random.Generator) -> NDArray[np
     centre = where[rng.integers(len(where))]
     near = np.zeros(labels.shape, bool)
     near[tuple(where[np.linalg.norm(where - centre, axis=1) < rng.uniform(8, 25)].T)] = True
-    return near * np.float32(rng.uniform(0.3, 1.0))
+    sheets, _ = ndimage.label(near, np.ones((3, 3, 3), bool))
+    largest = sheets == 1 + np.bincount(sheets.ravel())[1:].argmax()
+    return largest * np.float32(rng.uniform(0.3, 1.0))

@@ -17,7 +17,7 @@ ARTERY_SPREAD = 0.4
 # How wide fluid must be (blurred, 0 to 1) for arteries of which radius; a sulcus of 2 mm has 0.5.
 ROOM, ARTERY_IN_ROOM = (0.4, 0.95), (0.35, 1.6)
 IN_FLUID = 0.2  # wetness below which a vessel of the sulci would lie in tissue
-SHORTEST_MM = 8.0  # of veins and arteries: what ends sooner is no vessel but a dot of blood
+SHORTEST_MM = 12.0  # of veins and arteries: what ends sooner is no vessel but a dot of blood
 # Radius in mm of the veins within the brain, median and spread of its logarithm: deep medullary
 # veins measure 0.2-0.3 mm across (Chen et al. 2016, Acta Anatomica Sinica 47:796, SWI at 3 T).
 # Wider ones would look like microbleeds wherever they cross a slice.
@@ -58,8 +58,8 @@ def arteries(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
     room = np.interp(value_at(wet, starts), ROOM, ARTERY_IN_ROOM)
     radii = np.minimum(inwards * rng.lognormal(0, ARTERY_SPREAD, n), room)
     return walk(
-        starts, rng.normal(size=(n, 3)), rng.uniform(8, 45, n), radii, wet, rng, least=IN_FLUID,
-        shortest_mm=SHORTEST_MM,
+        starts, rng.normal(size=(n, 3)), rng.uniform(SHORTEST_MM, 55, n), radii, wet, rng,
+        least=IN_FLUID, shortest_mm=SHORTEST_MM,
     )  # fmt: skip
 
 
@@ -80,17 +80,17 @@ def _sulcal(
     starts = _starts(surface, int(110 * amount), rng)
     n = len(starts)
     trunk = walk(
-        starts, rng.normal(size=(n, 3)), rng.uniform(10, 50, n), rng.lognormal(-1.0, 0.45, n),
-        wet, rng, least=IN_FLUID, shortest_mm=SHORTEST_MM,
+        starts, rng.normal(size=(n, 3)), rng.uniform(SHORTEST_MM, 60, n),
+        rng.lognormal(-1.0, 0.45, n), wet, rng, least=IN_FLUID, shortest_mm=SHORTEST_MM,
     )  # fmt: skip
     if not len(trunk.radii):
         return trunk
     n = int(150 * amount)
     pick = rng.integers(0, len(trunk.radii), n)
     branch = walk(
-        trunk.centres[pick].astype(float), rng.normal(size=(n, 3)), rng.uniform(4, 20, n),
+        trunk.centres[pick].astype(float), rng.normal(size=(n, 3)), rng.uniform(6, 24, n),
         trunk.radii[pick] * rng.uniform(0.4, 0.9, n), wet, rng, wander=0.2, pull=0.4,
-        least=IN_FLUID,
+        least=IN_FLUID, rooted=True,
     )  # fmt: skip
     return join(trunk, branch)
 
@@ -102,7 +102,7 @@ def _medullary(labels: NDArray[np.int16], amount: float, rng: np.random.Generato
     starts = _starts(near, int(170 * amount), rng)
     n = len(starts)
     return walk(
-        starts, _gradient_at(inner, starts), rng.uniform(SHORTEST_MM, 25, n),
+        starts, _gradient_at(inner, starts), rng.uniform(SHORTEST_MM, 30, n),
         _radii(MEDULLARY_RADIUS, n, rng), inner * 20, rng, wander=0.06,
     )  # fmt: skip
 
@@ -115,7 +115,7 @@ def _cortical(
     starts = _starts(junction, int(150 * amount), rng)
     n = len(starts)
     return walk(
-        starts, -_gradient_at(wet, starts), rng.uniform(SHORTEST_MM, 15, n),
+        starts, -_gradient_at(wet, starts), rng.uniform(SHORTEST_MM, 20, n),
         _radii(CORTICAL_RADIUS, n, rng), None, rng, wander=0.06,
     )  # fmt: skip
 
@@ -140,7 +140,7 @@ def _striate(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
     n = len(starts)
     upward = np.array([0, 0, 2])
     return walk(
-        starts, rng.normal(size=(n, 3)) + upward, rng.uniform(SHORTEST_MM, 15, n),
+        starts, rng.normal(size=(n, 3)) + upward, rng.uniform(SHORTEST_MM, 20, n),
         _radii(STRIATE_RADIUS, n, rng), None, rng,
     )  # fmt: skip
 

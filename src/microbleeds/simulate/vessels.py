@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 STEP_MM = 0.3
+FADE_MM = 8.0  # over which a vessel thins out towards an end, unless half of it is less
 
 
 @dataclass(frozen=True)
@@ -30,42 +31,50 @@ def walk(
     pull: float = 0.6,
     least: float | None = None,
     shortest_mm: float = 0.0,
+    rooted: bool = False,
 ) -> Tubes:
     """Walk all vessels side by side in steps of 0.3 mm, each as far as its length.
 
-    starts, directions: (N, 3), mm on the 1 mm grid. lengths_mm, radii_mm: (N,); a vessel thins to
-    half its radius. guide: (X, Y, Z), climbed with weight `pull`, so that vessels stay in it.
-    wander: standard deviation of the turn in each step. least: a vessel ends where the guide is
-    lower. shortest_mm: one that ended sooner is left out: a dot of blood without a vessel on either
-    side is what a microbleed is, and nobody could tell it from one.
+    starts, directions: (N, 3), mm on the 1 mm grid. lengths_mm, radii_mm: (N,); a vessel thins out
+    towards both ends, a rooted one, which starts on another, towards its far end alone: a blunt
+    end is a dot of blood, and what follows lies in other slices. guide: (X, Y, Z), climbed with
+    weight `pull`, so that vessels stay in it. wander: standard deviation of the turn in each step.
+    least: a vessel ends where the guide is lower. shortest_mm: one that came less far from its
+    start is left out: a dot of blood without a vessel on either side is what a microbleed is, and
+    nobody could tell it from one.
     """
     if not len(starts):
         return Tubes(np.zeros((0, 3), np.float32), np.zeros(0, np.float32))
     slopes = [] if guide is None else np.gradient(guide)
-    points, radii, vessels = [], [], []
+    points, vessels = [], []
     vessel = np.arange(len(starts))
     position, heading = starts.copy(), _unit(directions)
     for step in range(int(lengths_mm.max() / STEP_MM)):
-        alive = step * STEP_MM < lengths_mm
+        alive = step * STEP_MM < lengths_mm[vessel]
         if guide is not None and least is not None:
             alive &= value_at(guide, position) >= least
         position, heading, vessel = position[alive], heading[alive], vessel[alive]
-        lengths_mm, radii_mm = lengths_mm[alive], radii_mm[alive]
         slope = np.zeros_like(position)
         for axis, component in enumerate(slopes):
             slope[:, axis] = value_at(component, position)
         heading = _unit(heading + pull * slope + rng.normal(0, wander, position.shape))
         position = position + STEP_MM * heading
-        taper = 1 - 0.5 * step * STEP_MM / lengths_mm
         points.append(position)
-        radii.append(radii_mm * taper)
         vessels.append(vessel)
-    of = np.concatenate(vessels)
-    long = (np.bincount(of, minlength=len(starts)) * STEP_MM >= shortest_mm)[of]
-    return Tubes(
-        np.concatenate(points)[long].astype(np.float32),
-        np.concatenate(radii)[long].astype(np.float32),
-    )
+    centres, of = np.concatenate(points), np.concatenate(vessels)
+    step = np.repeat(np.arange(len(points)), [len(there) for there in points])
+    radii = radii_mm[of] * _width(step, np.bincount(of, minlength=len(starts))[of], rooted)
+    reach = np.zeros(len(starts))
+    np.maximum.at(reach, of, np.linalg.norm(centres - starts[of], axis=1))
+    long = reach[of] >= shortest_mm
+    return Tubes(centres[long].astype(np.float32), radii[long].astype(np.float32))
+
+
+def _width(step: NDArray[np.int_], steps: NDArray[np.int_], rooted: bool) -> NDArray[np.float64]:
+    """Share of its full radius that a vessel of so many steps has at each (N,) of them."""
+    left = np.minimum(steps - step, steps if rooted else step + 1) * STEP_MM
+    width: NDArray[np.float64] = left / np.minimum(FADE_MM, steps * STEP_MM / 2)
+    return np.minimum(width, 1)
 
 
 def draw(
