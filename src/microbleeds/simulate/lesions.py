@@ -157,4 +157,5 @@ def siderosis(labels: NDArray[np.int16], rng: np.random.Generator) -> NDArray[np
     near[tuple(where[np.linalg.norm(where - centre, axis=1) < rng.uniform(8, 25)].T)] = True
     sheets, _ = ndimage.label(near, np.ones((3, 3, 3), bool))
     largest = sheets == 1 + np.bincount(sheets.ravel())[1:].argmax()
-    return largest * np.float32(rng.uniform(0.3, 1.0))
+    ppm: NDArray[np.float32] = largest * np.float32(rng.uniform(0.3, 1.0))
+    return ppm

@@ -62,17 +62,22 @@ def walk(
         points.append(position)
         vessels.append(vessel)
     centres, of = np.concatenate(points), np.concatenate(vessels)
-    step = np.repeat(np.arange(len(points)), [len(there) for there in points])
-    radii = radii_mm[of] * _width(step, np.bincount(of, minlength=len(starts))[of], rooted)
-    reach = np.zeros(len(starts))
-    np.maximum.at(reach, of, np.linalg.norm(centres - starts[of], axis=1))
-    long = reach[of] >= shortest_mm
-    return Tubes(centres[long].astype(np.float32), radii[long].astype(np.float32))
+    before = np.repeat(np.arange(len(points)), [len(there) for there in points])
+    radii = radii_mm[of] * _width(before, np.bincount(of)[of], rooted)
+    far = _reach(centres - starts[of], of)[of] >= shortest_mm
+    return Tubes(centres[far].astype(np.float32), radii[far].astype(np.float32))
 
 
-def _width(step: NDArray[np.int_], steps: NDArray[np.int_], rooted: bool) -> NDArray[np.float64]:
-    """Share of its full radius that a vessel of so many steps has at each (N,) of them."""
-    left = np.minimum(steps - step, steps if rooted else step + 1) * STEP_MM
+def _reach(offsets: NDArray[np.float64], of: NDArray[np.int_]) -> NDArray[np.float64]:
+    """How far each vessel comes from its start; offsets: (N, 3) of its points, of: (N,) whose."""
+    reach = np.zeros(int(of.max()) + 1)
+    np.maximum.at(reach, of, np.linalg.norm(offsets, axis=1))
+    return reach
+
+
+def _width(before: NDArray[np.int_], steps: NDArray[np.int_], rooted: bool) -> NDArray[np.float64]:
+    """Share of its full radius that a vessel of so many steps has after some of them, (N,) each."""
+    left = np.minimum(steps - before, steps if rooted else before + 1) * STEP_MM
     width: NDArray[np.float64] = left / np.minimum(FADE_MM, steps * STEP_MM / 2)
     return np.minimum(width, 1)
 
