@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from microbleeds.prepare.brain import largest_piece
 from microbleeds.simulate import anatomy as an
 
 # Share of microbleeds by place, measured on 957 lesions of public tables (VALDO, DOU, RODEJA).
@@ -155,7 +156,5 @@ def siderosis(labels: NDArray[np.int16], rng: np.random.Generator) -> NDArray[np
     centre = where[rng.integers(len(where))]
     near = np.zeros(labels.shape, bool)
     near[tuple(where[np.linalg.norm(where - centre, axis=1) < rng.uniform(8, 25)].T)] = True
-    sheets, _ = ndimage.label(near, np.ones((3, 3, 3), bool))
-    largest = sheets == 1 + np.bincount(sheets.ravel())[1:].argmax()
-    ppm: NDArray[np.float32] = largest * np.float32(rng.uniform(0.3, 1.0))
-    return ppm
+    sheet = largest_piece(near, np.ones((3, 3, 3), bool))
+    return sheet * np.float32(rng.uniform(0.3, 1.0))
