@@ -106,10 +106,10 @@ def examples(folder: Path) -> Iterator[tuple[str, Example]]:
                 image = folder / f"{record.stem}_{SUFFIX[contrast]}.nii.gz"
                 scan = read_scan(image, contrast)
                 brain = read_mask(folder / f"{record.stem}_desc-brain_mask.nii.gz", scan)
-                found = register_to_mni(scan, brain)
+                head = coarse_scan(scan, brain)
+                found = register_to_mni(head)
                 if found.problem:
                     continue
-                head = coarse_scan(scan, brain)
                 np.savez_compressed(
                     file, image=head.image, brain=head.brain, seen=head.seen, affine=head.affine,
                     matrix=found.matrix, atlas=atlas_channels(found).astype(np.float16),

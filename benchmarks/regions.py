@@ -157,11 +157,12 @@ def main(
                 scan = part_of(read_scan(case.image, kind), which, engine)  # type: ignore[arg-type]
                 brain = brain_mask(scan, engine)
                 start = time.process_time()
-                registration = register_to_mni(scan, brain)
+                head = coarse_scan(scan, brain)
+                registration = register_to_mni(head)
                 if registration.problem:
                     refused.append(f"{case.name}: {registration.problem}")
                     continue
-                regions = head_regions(coarse_scan(scan, brain), registration, network)
+                regions = head_regions(head, registration, network)
                 seconds.append(time.process_time() - start)
                 rows += rate(truth, inside(scan, truth.places), regions)
             _show(kind, which, rows, seconds, refused)

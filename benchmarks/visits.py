@@ -34,7 +34,7 @@ from microbleeds.run import detect_files
 from microbleeds.settings import OperatingPoint
 from microbleeds.simulate import HeadSettings
 from microbleeds.simulate.anatomy import load_anatomy
-from microbleeds.simulate.dataset import SUFFIX, write_head
+from microbleeds.simulate.dataset import PHYSICS, SUFFIX, write_head
 from microbleeds.simulate.scanner import random_protocol
 from microbleeds.simulate.visits import Visit as Scanned
 from microbleeds.simulate.visits import random_return, simulate_visits
@@ -82,7 +82,8 @@ def simulate(
 ) -> str:
     """Two scans of one head, if they are not there yet; returns what their files begin with."""
     subject = f"sub-{number:02d}"
-    if not (folder / f"{subject}_ses-2.json").exists():
+    done = folder / f"{subject}_ses-2.json"
+    if not done.exists():
         rng = np.random.default_rng([seed, number, 3])
         protocol, new = random_protocol(rng), int(rng.integers(0, most_new + 1))
         anatomy = load_anatomy(maps[number % len(maps)])
@@ -91,8 +92,10 @@ def simulate(
             HeadSettings(whole_head=whole), (seed, number),
         )  # fmt: skip
         for session, head in enumerate(heads, start=1):
-            record = {"anatomy": anatomy.name, "contrasts": ["t2star"]}
+            record = {"physics": PHYSICS, "anatomy": anatomy.name, "contrasts": ["t2star"]}
             write_head(folder, f"{subject}_ses-{session}", head, record)
+    elif json.loads(done.read_text()).get("physics") != PHYSICS:
+        raise SystemExit(f"{folder} holds heads of another version's simulation; remove it first.")
     return subject
 
 

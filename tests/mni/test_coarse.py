@@ -29,3 +29,9 @@ def test_shading_goes_and_tissue_contrast_stays():
     left, right = value([-45.0, 0, 0]), value([45.0, 0, 0])
     assert value([0, 0, 0]) < 0.8 * left
     assert left == pytest.approx(right, rel=0.25)  # 0.4 to 1.6 times before
+
+
+def test_no_brain_is_a_head_of_nothing():
+    voxels = np.ones((20, 20, 20), np.float32)
+    head = coarse_scan(Scan(voxels, np.diag([4.0, 4, 4, 1]), "t2star"), voxels > 1)
+    assert not head.brain.any() and not head.image.any()

@@ -5,6 +5,7 @@ import pytest
 from scipy import ndimage
 
 from microbleeds.mni.atlas import load_template
+from microbleeds.mni.coarse import coarse_scan
 from microbleeds.mni.register import register_to_mni
 from microbleeds.scan import Scan
 
@@ -29,8 +30,7 @@ def misplaced_mm(registration, to_scanner, inside):
 )
 def test_a_known_pose_is_found_in_another_contrast(template_scan, posed, scale, angles, shift):
     to_scanner = posed(scale, angles, shift)
-    scan, brain = template_scan(to_scanner)
-    found = register_to_mni(scan, brain)
+    found = register_to_mni(coarse_scan(*template_scan(to_scanner)))
     assert not found.problem
     assert found.overlap > 0.95
     apart = misplaced_mm(found, to_scanner, load_template().values > 0)
@@ -39,8 +39,8 @@ def test_a_known_pose_is_found_in_another_contrast(template_scan, posed, scale, 
 
 def test_a_slab_finds_its_level(template_scan, posed):
     to_scanner = posed(1.0, (6, 0, 4), (0, 40, -70))
-    scan, brain = template_scan(to_scanner, slice(16, 32))  # 64 mm, no vertex, no skull base
-    found = register_to_mni(scan, brain)
+    slab = template_scan(to_scanner, slice(16, 32))  # 64 mm, no vertex, no skull base
+    found = register_to_mni(coarse_scan(*slab))
     assert not found.problem
     inside = load_template().values > 0
     inside[:, :, :16] = inside[:, :, 32:] = False
@@ -50,12 +50,13 @@ def test_a_slab_finds_its_level(template_scan, posed):
 def test_axis_order_and_direction_do_not_matter(template_scan, posed):
     to_scanner = posed()
     scan, brain = template_scan(to_scanner)
-    straight = register_to_mni(scan, brain)
+    straight = register_to_mni(coarse_scan(scan, brain))
     turn = np.zeros((4, 4))
     turn[[2, 0, 1, 3], [0, 1, 2, 3]] = -1, 1, 1, 1
     turn[2, 3] = scan.voxels.shape[2] - 1
     voxels, mask = (np.transpose(a, (2, 0, 1))[::-1] for a in (scan.voxels, brain))
-    turned = register_to_mni(Scan(voxels.copy(), scan.affine @ turn, "t2star"), mask.copy())
+    there = Scan(voxels.copy(), scan.affine @ turn, "t2star")
+    turned = register_to_mni(coarse_scan(there, mask.copy()))
     assert np.abs(turned.matrix - straight.matrix)[:3, :3].max() < 0.03
     assert np.abs(turned.matrix - straight.matrix)[:3, 3].max() < 2
 
@@ -70,13 +71,15 @@ def test_what_is_no_head_is_refused_with_a_reason(kind):
         brain[30, 30, 30] = True
     elif kind == "flat":
         brain[:, :, 30] = True
-    found = register_to_mni(Scan(voxels, np.diag([4.0, 4, 4, 1]), "t2star"), brain)
+    scan = Scan(voxels, np.diag([4.0, 4, 4, 1]), "t2star")
+    found = register_to_mni(coarse_scan(scan, brain))
     assert 15 < len(found.problem) < 120
 
 
 def test_a_constant_image_ends_without_an_exception(template_scan):
     scan, brain = template_scan(np.eye(4))
-    found = register_to_mni(Scan(np.ones_like(scan.voxels), scan.affine, "t2star"), brain)
+    flat = Scan(np.ones_like(scan.voxels), scan.affine, "t2star")
+    found = register_to_mni(coarse_scan(flat, brain))
     assert found.problem or found.overlap > 0.85
 
 
@@ -90,7 +93,7 @@ def test_ventricles_may_be_wide(template_scan):
     values = ndimage.map_coordinates(template.values.astype(np.float32), source, order=1)
     values = values.reshape(template.values.shape)
     scan = Scan(np.where(values > 20, 300 - values, 0), template.affine, "t2star")
-    found = register_to_mni(scan, values > 20)
+    found = register_to_mni(coarse_scan(scan, values > 20))
     zone = np.linalg.norm(index * 4, axis=1) < 20
     places = (index[zone] + centre) @ template.affine[:3, :3].T + template.affine[:3, 3]
     true = source.T[zone] @ template.affine[:3, :3].T + template.affine[:3, 3]

@@ -48,7 +48,7 @@ def coarse_template() -> CoarseHead:
 
 
 def coarse_scan(scan: Scan, brain: NDArray[np.bool_]) -> CoarseHead:
-    """A scan, its shading evened out (not for QSM). brain: on the scan's grid, not empty."""
+    """A scan, its shading evened out (not for QSM). brain: on the scan's grid; empty: all 0."""
     share, affine = _shrink(brain.astype(np.float32), scan.affine)
     values, _ = _shrink(np.where(brain, scan.voxels, 0).astype(np.float32), scan.affine)
     grid = _grid_around(share, affine)
@@ -92,8 +92,10 @@ def _shrink(
 
 
 def _grid_around(share: NDArray[np.float32], affine: NDArray[np.float64]) -> Grid:
-    """A 4 mm grid along R, A and S around whatever holds brain."""
-    points = np.argwhere(share > 0) @ affine[:3, :3].T + affine[:3, 3]
+    """A 4 mm grid along R, A and S around whatever holds brain, around all where nothing does."""
+    points = (
+        np.argwhere(share > 0 if share.any() else share == 0) @ affine[:3, :3].T + affine[:3, 3]
+    )
     low = points.min(axis=0) - MARGIN_MM
     shape = np.ceil((points.max(axis=0) + MARGIN_MM - low) / WORK_MM).astype(int) + 1
     matrix = np.diag([WORK_MM] * 3 + [1.0])

@@ -11,9 +11,8 @@ from scipy import ndimage
 
 from microbleeds.mni.atlas import deep_zone
 from microbleeds.mni.check import brain_cm3, brain_overlap, on_grid, problem_of
-from microbleeds.mni.coarse import WORK_MM, CoarseHead, coarse_scan, coarse_template, to_itk
+from microbleeds.mni.coarse import WORK_MM, CoarseHead, coarse_template, to_itk
 from microbleeds.mni.search import likely_starts
-from microbleeds.scan import Scan
 from microbleeds.threads import allowed_threads, limit_simpleitk
 
 Kind = Literal["affine", "similarity"]
@@ -50,22 +49,18 @@ class Registration:
         return np.asarray(places_mm + share * (moved - places_mm))
 
 
-def register_to_mni(scan: Scan, brain: NDArray[np.bool_], threads: int = 0) -> Registration:
-    """Affine registration of a scan to the MNI152 template, by what its brain mask holds.
+def register_to_mni(head: CoarseHead, threads: int = 0) -> Registration:
+    """Affine registration of a head to the MNI152 template, by what its brain mask holds.
 
     Among the likely starts and from there, mutual information decides (Mattes et al., IEEE Trans
     Med Imaging 22:120, 2003), so that contrast does not matter. A slab under 90 mm keeps one size
     for all axes. Thalami and basal ganglia with what is around them get a second affine of their
     own, since they give way to ventricles that grow with age.
-
-    brain: on the scan's grid.
     """
-    if not brain.any():
-        return unregistered("the brain mask is empty")
-    limit_simpleitk(threads)
-    head, template = coarse_scan(scan, brain), coarse_template()
     if (volume := brain_cm3(head)) < LEAST_CM3:
         return unregistered(f"it shows {volume:.0f} cm3 of brain, less than {LEAST_CM3:g}")
+    limit_simpleitk(threads)
+    template = coarse_template()
     try:
         matrix = _register(head, template, threads)
         overlap = brain_overlap(matrix, head, template)

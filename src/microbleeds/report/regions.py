@@ -30,10 +30,11 @@ def name_regions(scan: Scan, found: Detections, network: RegionNetwork) -> Detec
     Without a trustworthy registration no candidate gets any; `registration.problem` says why.
     """
     start = time.perf_counter()
-    registration = register_to_mni(scan, found.brain, found.settings.threads)
+    head = coarse_scan(scan, found.brain)
+    registration = register_to_mni(head, found.settings.threads)
     table = found.table
     if not registration.problem:
-        regions = head_regions(coarse_scan(scan, found.brain), registration, network)
+        regions = head_regions(head, registration, network)
         places = [regions.at(row.xyz_mm) for row in table]
         table = tuple(
             replace(row, region=region, side=side)
