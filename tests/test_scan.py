@@ -9,7 +9,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from microbleeds.errors import UserError
+from microbleeds.evaluate.read import read_labels
 from microbleeds.scan import Scan, read_mask, read_scan, write_nifti
+from microbleeds.simulate.label_map import read_label_map
 
 AFFINE = np.array([[-0.5, 0, 0, 10], [0, 0.5, 0.3, -20], [0, 0, 3.0, 5], [0, 0, 0, 1]])
 VOXELS = np.random.default_rng(0).integers(1, 900, (12, 14, 6)).astype(np.int16)
@@ -106,12 +108,28 @@ def test_a_size_that_is_none_is_refused_where_sizes_make_the_affine(
     assert not caplog.records  # nibabel's own lines about it
 
 
-def test_sizes_do_not_matter_beside_an_sform(tmp_path):
+@pytest.fixture
+def without_a_size(tmp_path):
+    """A scan whose sform is right, and whose size along the first axis is 0."""
     path = save(tmp_path / "a.nii")
     content = bytearray(path.read_bytes())
     content[80:84] = bytes(4)  # pixdim[1]
     path.write_bytes(content)
-    assert_allclose(read_scan(path).spacing, [0.5, 0.5, np.hypot(0.3, 3)], atol=1e-5)
+    return path
+
+
+def test_sizes_do_not_matter_beside_an_sform(without_a_size):
+    assert_allclose(read_scan(without_a_size).spacing, [0.5, 0.5, np.hypot(0.3, 3)], atol=1e-5)
+
+
+@pytest.mark.parametrize("reader", [read_scan, read_labels, read_label_map])
+def test_nibabel_says_nothing_of_a_header_it_mends(without_a_size, caplog, reader):
+    caplog.clear()
+    nib.load(without_a_size)
+    assert caplog.records  # it would
+    caplog.clear()
+    reader(without_a_size)
+    assert not caplog.records
 
 
 def test_forms_that_contradict_each_other_are_noted(tmp_path):

@@ -153,7 +153,7 @@ def _open(path: Path) -> Any:
     if beginning[128:] == b"DICM":
         raise UserError(f"{path} is one DICOM file; give the folder that holds the series.")
     try:
-        with _nibabel_silent():
+        with nibabel_silent():
             image: Any = nib.load(path)
     except Exception as error:  # nibabel raises many kinds for a file that is none
         raise UserError(f"{path} is no readable NIfTI file; give a .nii or .nii.gz.") from error
@@ -163,7 +163,7 @@ def _open(path: Path) -> Any:
 
 
 @contextmanager
-def _nibabel_silent() -> Iterator[None]:
+def nibabel_silent() -> Iterator[None]:
     """Without its lines about a header that it mends: what matters of that, we say."""
     logger.disabled = True
     try:

@@ -16,6 +16,7 @@ from microbleeds.evaluate.lesions import Lesions, from_centres, from_labels
 from microbleeds.report.bids import BRAIN, DSEG, MASK, nifti_stem
 from microbleeds.report.files import MISSING, number, optional_number, read_table
 from microbleeds.report.table import read_candidates
+from microbleeds.scan import nibabel_silent
 
 _VOLUME = "volume_mm3"
 _SUFFIXES = (DSEG, MASK, "_label", "_CMB", "")  # the first that occurs in a folder is taken
@@ -53,7 +54,8 @@ def find_lesion_files(path: Path) -> dict[str, Path]:
 def read_labels(path: Path) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """A label image (X, Y, Z), rounded, and its affine. Raises UserError when it is none."""
     try:
-        image = nib.load(path)
+        with nibabel_silent():
+            image = nib.load(path)
         values = np.squeeze(np.asarray(image.dataobj))
         affine = np.asarray(image.affine, np.float64)
     except Exception as error:  # gzip, zlib, nibabel and NumPy each have their own

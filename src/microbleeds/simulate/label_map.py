@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from microbleeds.errors import UserError
+from microbleeds.scan import nibabel_silent
 
 _SAME_MM = 0.02
 
@@ -23,7 +24,8 @@ def read_label_map(path: Path) -> NDArray[np.int16]:
     if not path.is_file():
         raise UserError(f"There is no file {path}; give a label map as NIfTI.")
     try:
-        image = nib.as_closest_canonical(nib.load(path))
+        with nibabel_silent():
+            image = nib.as_closest_canonical(nib.load(path))
         values = np.asanyarray(image.dataobj)
     except Exception as error:  # nibabel raises many kinds for a file that is none
         raise UserError(f"{path} is no readable NIfTI file; give a .nii or .nii.gz.") from error

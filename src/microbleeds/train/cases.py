@@ -24,7 +24,7 @@ from microbleeds.models.engine import Engine
 from microbleeds.models.zoo import BRAIN_MODEL, WEIGHTS, load_brain
 from microbleeds.prepare import Prepared
 from microbleeds.prepare.grid import Grid, labels_to_scan
-from microbleeds.scan import Scan
+from microbleeds.scan import Scan, nibabel_silent
 from microbleeds.settings import PrepareSettings
 from microbleeds.steps.conspicuity import conspicuity
 from microbleeds.train.data import Row
@@ -155,7 +155,8 @@ def set_unrated_apart(
 def read_labels(path: Path, scan: Scan) -> NDArray[np.int64]:
     """Whole-numbered label image on the scan's grid; UserError when it is anything else."""
     try:
-        image: Any = nib.load(path)
+        with nibabel_silent():
+            image: Any = nib.load(path)
         values = np.squeeze(np.asarray(image.dataobj))  # a fourth axis of one
     except Exception as error:  # gzip, zlib, nibabel and NumPy each have their own
         raise UserError(f"The label {path} cannot be read as NIfTI ({error}).") from error
