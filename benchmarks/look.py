@@ -76,12 +76,15 @@ def errors(
 def beside(
     out: Out = OUT,
     heads: Annotated[int, typer.Option(help="Simulated heads")] = 30,
+    series: Annotated[
+        Path | None, typer.Option(help="Their folder, by default that of accuracy.py")
+    ] = None,
 ) -> None:
     """Draw slices and microbleeds of both kinds; print how dark and how large microbleeds are."""
     engine = load_brain()
     print("kind       brain: percentiles 1, 50, 99 over the median   microbleeds: number,")
     print("           conspicuity and half-depth volume (mm3), percentiles 5, 50, 95")
-    drawn = islice(simulated(heads_folder(), "t2star"), heads)
+    drawn = islice(simulated(series or heads_folder(), "t2star"), heads)
     for kind, cases in (("real", real()), ("simulated", drawn)):
         slices, bleeds, levels, figures = [], [], [], []
         for case in cases:
