@@ -250,7 +250,7 @@ def compare(
     contrast: ContrastArg = ContrastOption.auto,
     model: Model = "slim",
     operating_point: Annotated[PointOption, typer.Option(help="Which thresholds")] = (
-        PointOption.balanced
+        PointOption.precise
     ),
     threads: Threads = 0,
     memory: Memory = MEMORY_GB,
