@@ -93,9 +93,7 @@ def _shrink(
 
 def _grid_around(share: NDArray[np.float32], affine: NDArray[np.float64]) -> Grid:
     """A 4 mm grid along R, A and S around whatever holds brain, around all where nothing does."""
-    points = (
-        np.argwhere(share > 0 if share.any() else share == 0) @ affine[:3, :3].T + affine[:3, 3]
-    )
+    points = np.argwhere((share > 0) | (not share.any())) @ affine[:3, :3].T + affine[:3, 3]
     low = points.min(axis=0) - MARGIN_MM
     shape = np.ceil((points.max(axis=0) + MARGIN_MM - low) / WORK_MM).astype(int) + 1
     matrix = np.diag([WORK_MM] * 3 + [1.0])
