@@ -34,7 +34,7 @@ from microbleeds.run import detect_files
 from microbleeds.settings import OperatingPoint
 from microbleeds.simulate import HeadSettings
 from microbleeds.simulate.anatomy import load_anatomy
-from microbleeds.simulate.dataset import PHYSICS, SUFFIX, write_head
+from microbleeds.simulate.dataset import PHYSICS, SUFFIX, check_same, write_head
 from microbleeds.simulate.scanner import random_protocol
 from microbleeds.simulate.visits import Visit as Scanned
 from microbleeds.simulate.visits import random_return, simulate_visits
@@ -94,8 +94,8 @@ def simulate(
         for session, head in enumerate(heads, start=1):
             record = {"physics": PHYSICS, "anatomy": anatomy.name, "contrasts": ["t2star"]}
             write_head(folder, f"{subject}_ses-{session}", head, record)
-    elif json.loads(done.read_text()).get("physics") != PHYSICS:
-        raise SystemExit(f"{folder} holds heads of another version's simulation; remove it first.")
+    else:
+        check_same(done, {"physics": PHYSICS})
     return subject
 
 

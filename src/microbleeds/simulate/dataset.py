@@ -62,7 +62,7 @@ def simulate_dataset(
             "anatomies": [path.name for path in anatomies],
         }  # fmt: skip
         if done.exists():
-            _check_same(done, made_with)
+            check_same(done, made_with)
         else:
             rng = np.random.default_rng([seed, index])
             anatomy = load_anatomy(anatomies[int(rng.integers(len(anatomies)))])
@@ -78,8 +78,8 @@ def subject_name(seed: int, index: int) -> str:
     return f"sub-sim{seed}x{index:04d}"
 
 
-def _check_same(done: Path, made_with: dict[str, Any]) -> None:
-    """A series must not mix settings without a word."""
+def check_same(done: Path, made_with: dict[str, Any]) -> None:
+    """A series must not mix settings without a word: UserError for a record of others."""
     record = json.loads(done.read_text())
     wanted = json.loads(json.dumps(made_with))
     if any(record.get(key) != value for key, value in wanted.items()):

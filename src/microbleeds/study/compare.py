@@ -63,7 +63,7 @@ def compare_files(
     Results are used when networks and settings agree, at any operating point: thresholds are
     applied anew. Else their scan is detected anew, into `out/baseline` or `out/follow-up`, unless
     an earlier run did so. The point is stricter than that of detect: a false new microbleed weighs
-    more than one reported twice, and it finds nearly as many new ones (docs/visits.md). series:
+    more than a missed one, and it finds nearly as many new ones (docs/visits.md). series:
     which one to take of baseline and follow-up, where that is a DICOM folder. Raises UserError when
     one visit cannot be used, both are the same image, they are not of one head, or `out` holds a
     comparison already.
