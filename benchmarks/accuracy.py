@@ -188,10 +188,10 @@ def show_among_real(simulated: Findings, real: Findings) -> str:
     Four scans have few microbleeds but hundreds of look-alikes, which no simulation made.
     """
     curve = froc(real)
-    hits = np.array([f.confidence if f.detected else 0.0 for f in simulated.table if f.is_lesion])
-    shares = (
-        f"{(hits >= threshold_at(curve, rate)).mean():.2f} at {rate:g}" for rate in REAL_RATES
-    )
+    shares = []
+    for rate in REAL_RATES:
+        left = summarise(simulated.at(threshold_at(curve, rate)), resamples=1).figures
+        shares.append(f"{left['tpr'].value:.2f} at {rate:g}")
     return "found at thresholds with so many false positives a real scan: " + ", ".join(shares)
 
 
