@@ -10,7 +10,9 @@ from microbleeds.simulate.vasculature import (
     SHORTEST_MM,
     _cortical,
     _medullary,
+    _sinus,
     _striate,
+    _subependymal,
     _wetness,
     arteries,
     perivascular_spaces,
@@ -53,6 +55,24 @@ def test_no_vein_that_ends_in_tissue_is_a_dot(kind, small_head):
     more = {_medullary: (1.0,), _cortical: (wet, 1.0), _striate: ()}[kind]
     tubes = kind(small_head.labels, *more, np.random.default_rng(1))
     assert shortest(tubes.centres) >= SHORTEST_MM - 0.3
+
+
+def test_subependymal_veins_keep_to_the_wall_of_the_ventricles(small_head):
+    """One that walks on through white matter is a row of dots, and a microbleed's double."""
+    tubes = _subependymal(small_head.labels, np.random.default_rng(2))
+    assert len(tubes.radii) > 100 and shortest(tubes.centres) >= SHORTEST_MM - 0.3
+    assert near(small_head.labels, an.VENTRICLES, tubes, 4) == 1
+
+
+def test_the_sagittal_sinus_runs_along_the_skull_only():
+    """Not where a ventricle lies by the falx."""
+    head = np.full((40, 40, 40), an.SKULL, np.int16)
+    head[3:37, 3:37, :34] = an.WHITE[0]
+    head[20, 3:37, 5:34] = an.FALX
+    head[18:20, 8:32, 5:28] = an.VENTRICLES[0]
+    tubes = _sinus(head, np.random.default_rng(0))
+    assert len(tubes.radii) >= 34 and 1.2 <= tubes.radii.min() <= tubes.radii.max() <= 3
+    assert near(head, (an.SKULL,), tubes, 3) == 1
 
 
 def shortest(centres):

@@ -26,10 +26,10 @@ class HeadSettings:
     anatomy: AnatomyRanges = field(default_factory=AnatomyRanges)
     lesions: LesionRanges = field(default_factory=LesionRanges)
     whole_head: bool = True
-    visible_drop: float = 0.25
-    visible_ppm: float = 0.10
-    conspicuous: float = 0.15
-    conspicuous_ppm: float = 0.06
+    visible_drop: float = 0.15
+    visible_ppm: float = 0.06
+    conspicuous: float = 0.1
+    conspicuous_ppm: float = 0.04
 
 
 @dataclass(frozen=True)

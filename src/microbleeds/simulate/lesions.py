@@ -52,9 +52,9 @@ class LesionRanges:
     """
 
     count: tuple[int, int] = (0, 12)
-    median_radius_mm: float = 0.55
+    median_radius_mm: float = 0.85
     radius_log_sd: float = 0.4
-    susceptibility_ppm: tuple[float, float] = (0.7, 4.0)
+    susceptibility_ppm: tuple[float, float] = (0.08, 0.8)
     cluster_chance: float = 0.2
     predominance: float = 1.4
 

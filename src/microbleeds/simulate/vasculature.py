@@ -25,6 +25,7 @@ MEDULLARY_RADIUS = (0.12, 0.3)
 CORTICAL_RADIUS = (0.10, 0.35)
 STRIATE_RADIUS = (0.13, 0.35)
 SUBEPENDYMAL_RADIUS = (0.3, 0.4)
+OFF_THE_WALL = 0.35  # how far the blurred ventricles (0 to 1) may be from 0.4 along such a vein
 
 
 def veins(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
@@ -124,12 +125,13 @@ def _subependymal(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
     """Veins along the walls of the ventricles."""
     ventricles = an.select(labels, an.VENTRICLES)
     wall = ndimage.binary_dilation(ventricles) & an.select(labels, an.WHITE)
-    starts = _starts(wall, 25, rng)
+    starts = _starts(wall, 40, rng)
     n = len(starts)
     edge = ndimage.gaussian_filter(ventricles.astype(np.float32), 1.5)
     return walk(
-        starts, rng.normal(size=(n, 3)), rng.uniform(10, 40, n),
+        starts, rng.normal(size=(n, 3)), rng.uniform(SHORTEST_MM, 40, n),
         _radii(SUBEPENDYMAL_RADIUS, n, rng), -np.abs(edge - 0.4), rng, pull=1.0,
+        least=-OFF_THE_WALL, shortest_mm=SHORTEST_MM,
     )  # fmt: skip
 
 
@@ -147,8 +149,8 @@ def _striate(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
 
 def _sinus(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
     """The superior sagittal sinus: the upper rim of the falx."""
-    inside = an.select(labels, (*an.TISSUE, *an.CSF, an.FALX))
-    rim = (labels == an.FALX) & ~ndimage.binary_erosion(inside, iterations=3)
+    outside = (labels == 0) | ((labels >= an.FIRST_OUTSIDE) & (labels < an.RED_NUCLEUS))
+    rim = (labels == an.FALX) & ndimage.binary_dilation(outside, iterations=3)
     points = np.argwhere(rim)
     points = points[points[:, 2] > np.median(points[:, 2])] if len(points) else points
     radius = rng.uniform(1.2, 3.0)
