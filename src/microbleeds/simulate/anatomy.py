@@ -28,7 +28,8 @@ VENTRAL_DC = (28, 60)
 BRAINSTEM = (16,)
 CSF = (24,)
 # Structures too small for the label maps, drawn by `add_small_structures`.
-RED_NUCLEUS, NIGRA, DENTATE, MAMILLARY, PINEAL, CHOROID, FALX = range(1001, 1008)
+SMALL = tuple(range(1001, 1008))
+RED_NUCLEUS, NIGRA, DENTATE, MAMILLARY, PINEAL, CHOROID, FALX = SMALL
 
 LEFT_CEREBRUM = (2, 3, 10, 11, 12, 13, 17, 18, 26, 28)
 RIGHT_CEREBRUM = (41, 42, 49, 50, 51, 52, 53, 54, 58, 60)
@@ -47,7 +48,7 @@ _BY_DIENCEPHALON: tuple[_SmallStructure, ...] = (
 )
 _DEEP = (*VENTRAL_DC, *BRAINSTEM, *VENTRICLES, *CSF, *WHITE)
 
-FIRST_OUTSIDE = 500  # labels from here on are outside the brain
+FIRST_OUTSIDE = 500  # labels from here on, but for the small structures, are outside the brain
 SKULL, SKIN = 515, 511
 ISLAND_MM3 = 500  # more is no stray bit, but a sinus, an eye or the head around the brain
 SULCUS_MM = 8.0  # half the width of what is taken for a sulcus of a brain without its fluid
@@ -71,6 +72,12 @@ def select(labels: NDArray[np.int16], numbers: tuple[int, ...]) -> NDArray[np.bo
     table[[n for n in numbers if n < table.size]] = True
     mask: NDArray[np.bool_] = table[labels]
     return mask
+
+
+def outside_brain(labels: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """Air, and what of the head lies around the brain and its fluid, the skull included."""
+    outside: NDArray[np.bool_] = (labels == 0) | (labels >= FIRST_OUTSIDE) & ~select(labels, SMALL)
+    return outside
 
 
 @cache
@@ -124,7 +131,7 @@ def fill_islands(labels: NDArray[np.int16]) -> NDArray[np.int16]:
     they are dark, they look like microbleeds, and networks that are told they are none learn to
     leave out microbleeds.
     """
-    outside = (labels == 0) | (labels >= FIRST_OUTSIDE)
+    outside = outside_brain(labels)
     parts, _ = ndimage.label(outside)
     sizes = np.bincount(parts.ravel())
     island = outside & (sizes <= ISLAND_MM3)[parts]

@@ -25,7 +25,7 @@ MEDULLARY_RADIUS = (0.12, 0.3)
 CORTICAL_RADIUS = (0.10, 0.35)
 STRIATE_RADIUS = (0.13, 0.35)
 SUBEPENDYMAL_RADIUS = (0.3, 0.4)
-OFF_THE_WALL = 0.35  # how far the blurred ventricles (0 to 1) may be from 0.4 along such a vein
+WALL, OFF_THE_WALL = 0.4, 0.35  # of the blurred ventricles (0 to 1): at the wall, and how far off
 
 
 def veins(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
@@ -130,7 +130,7 @@ def _subependymal(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
     edge = ndimage.gaussian_filter(ventricles.astype(np.float32), 1.5)
     return walk(
         starts, rng.normal(size=(n, 3)), rng.uniform(SHORTEST_MM, 40, n),
-        _radii(SUBEPENDYMAL_RADIUS, n, rng), -np.abs(edge - 0.4), rng, pull=1.0,
+        _radii(SUBEPENDYMAL_RADIUS, n, rng), -np.abs(edge - WALL), rng, pull=1.0,
         least=-OFF_THE_WALL, shortest_mm=SHORTEST_MM,
     )  # fmt: skip
 
@@ -149,8 +149,7 @@ def _striate(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
 
 def _sinus(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
     """The superior sagittal sinus: the upper rim of the falx."""
-    outside = (labels == 0) | ((labels >= an.FIRST_OUTSIDE) & (labels < an.RED_NUCLEUS))
-    rim = (labels == an.FALX) & ndimage.binary_dilation(outside, iterations=3)
+    rim = (labels == an.FALX) & ndimage.binary_dilation(an.outside_brain(labels), iterations=3)
     points = np.argwhere(rim)
     points = points[points[:, 2] > np.median(points[:, 2])] if len(points) else points
     radius = rng.uniform(1.2, 3.0)

@@ -16,8 +16,8 @@ from microbleeds.steps import Candidate, Candidates
 from microbleeds.steps.patches import extract_views, views_of
 
 # Seven of ten candidates get less than this joint probability, calibrated, from the first look, and
-# no mirror images: of 3,414 in the benchmark's T2* heads none of these would have reached even the
-# sensitive threshold. Twice as much would spare two fifths of the second looks, and lose one.
+# no mirror images: of 3,414 in T2* heads none of these would have reached even the sensitive
+# threshold, twice as much would lose one (student and heads of the twenty-second session).
 HOPELESS = 0.005
 STEP_2 = "step 2"  # what its reasons begin with
 _BATCH = 32
