@@ -101,10 +101,31 @@ def test_bits_of_bone_and_vessel_in_the_brain_are_filled_and_the_skull_stays(sma
         assert np.array_equal(kept == number, small_labels == number)
 
 
-def test_the_maps_hold_no_island_that_looks_like_a_bleed(shipped):
+def test_spurs_of_the_skull_splinters_and_pinholes_are_filled(small_labels):
+    dirty = small_labels.copy()
+    skull = np.argwhere(small_labels == an.SKULL)
+    x, y, z = skull[np.abs(skull - skull.mean(0))[:, :2].sum(1).argmin()]  # over the vertex
+    top = 1 if z > skull.mean(0)[2] else -1
+    spur = (slice(x, x + 2), slice(y, y + 2), slice(z - 6, z) if top > 0 else slice(z + 1, z + 7))
+    dirty[spur] = an.SKULL
+    clean = an.fill_islands(dirty)
+    assert (small_labels[spur] == an.CSF[0]).any()
+    assert not (clean[spur] == an.SKULL)[small_labels[spur] == an.CSF[0]].any()
+    for number, around in ((an.SKULL, an.SKIN), (0, an.SKULL)):
+        dirty = small_labels.copy()
+        place = np.argwhere(ndimage.binary_erosion(small_labels == around))[::50]
+        dirty[tuple(place.T)] = number
+        assert np.array_equal(an.fill_islands(dirty), an.fill_islands(small_labels))
+
+
+def test_the_maps_hold_nothing_that_looks_like_a_bleed(shipped):
     outside = (shipped == 0) | ((shipped >= an.FIRST_OUTSIDE) & (shipped < an.RED_NUCLEUS))
-    parts, _ = ndimage.label(outside)
-    assert np.bincount(parts.ravel())[1:].min() > an.ISLAND_MM3
+    for kind in (outside, np.isin(shipped, an.PLEXUS), shipped == 0):
+        parts, _ = ndimage.label(kind)
+        assert np.bincount(parts.ravel())[1:].min() > an.ISLAND_MM3
+    fluid = ndimage.binary_dilation(np.isin(shipped, an.CSF))
+    thin = outside & ~ndimage.binary_opening(outside, np.ones((3, 3, 3)))
+    assert (thin & fluid & (shipped == an.SKULL)).sum() < 200  # thousands before they were filled
 
 
 def test_small_structures_replace_only_what_they_lie_in(small_labels, monkeypatch):

@@ -55,7 +55,7 @@ def test_siderosis_is_one_sheet_on_the_surface_of_the_cortex() -> None:
     labels[::6, ::6, 30] = an.CORTEX[0]
     for seed in range(4):
         ppm = siderosis(labels, np.random.default_rng(seed))
-        sheets, count = ndimage.label(ppm, np.ones((3, 3, 3)))
+        sheets, count = ndimage.label(ppm)  # by faces: what touches at a corner looks like dots
         assert count == 1 and (sheets > 0).sum() > 150 and 0.3 <= ppm.max() <= 1
         banks = [(ppm[:, :, z] > 0).any() for z in (27, 33)]
         assert sum(banks) == 1 and not ppm[:, :, 28:33].any()

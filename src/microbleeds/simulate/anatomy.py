@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import KDTree
 
 from microbleeds.errors import UserError
 from microbleeds.simulate.label_map import read_label_map
@@ -49,8 +51,10 @@ _BY_DIENCEPHALON: tuple[_SmallStructure, ...] = (
 _DEEP = (*VENTRAL_DC, *BRAINSTEM, *VENTRICLES, *CSF, *WHITE)
 
 FIRST_OUTSIDE = 500  # labels from here on, but for the small structures, are outside the brain
-SKULL, SKIN = 515, 511
+SKULL, MARROW, SKIN = 515, 516, 511
+PLEXUS = (136, 137, 163, 164)  # choroid plexus, as SynthSeg's maps have it
 ISLAND_MM3 = 500  # more is no stray bit, but a sinus, an eye or the head around the brain
+THIN_MM = 3  # what is thinner, between brain and fluid, is a spur of the skull and no skull
 SULCUS_MM = 8.0  # half the width of what is taken for a sulcus of a brain without its fluid
 _IN_WHITE = (77, 78, 79, 251, 252, 253, 254, 255)
 LOOSE_MM3 = 200  # bits of the falx up to here would be dark dots in the fluid
@@ -125,18 +129,41 @@ def crop_to_head(labels: NDArray[np.int16]) -> NDArray[np.int16]:
 
 
 def fill_islands(labels: NDArray[np.int16]) -> NDArray[np.int16]:
-    """Bits of bone, vessel, muscle or nothing that lie in the brain take the label beside them.
+    """Bits that are dark, or that lie in the brain and are none of it, take the label beside them.
 
-    labels: (X, Y, Z), 1 mm. Segmentations of real heads hold dozens to a thousand of them. Where
-    they are dark, they look like microbleeds, and networks that are told they are none learn to
-    leave out microbleeds.
+    labels: (X, Y, Z), 1 mm. Segmentations of real heads hold thousands: splinters and thin spurs of
+    the skull in the fluid, bone in muscle, air in bone, plexus off the ventricles. Where they are
+    dark, they look like microbleeds, and networks that are told they are none learn to leave out
+    microbleeds.
     """
-    outside = outside_brain(labels)
-    parts, _ = ndimage.label(outside)
-    sizes = np.bincount(parts.ravel())
-    island = outside & (sizes <= ISLAND_MM3)[parts]
-    nearest = ndimage.distance_transform_edt(outside, return_distances=False, return_indices=True)
-    return np.where(island, labels[tuple(nearest)], labels).astype(np.int16)
+    outside = np.pad(outside_brain(labels), THIN_MM, constant_values=True)
+    solid = ndimage.grey_opening(outside.astype(np.uint8), THIN_MM)
+    inner = (slice(THIN_MM, -THIN_MM),) * 3
+    labels = _covered(labels, (outside & (solid == 0))[inner], ~outside[inner])
+    kinds: tuple[Callable[[NDArray[np.int16]], NDArray[np.bool_]], ...] = (
+        outside_brain,
+        lambda labels: select(labels, PLEXUS),
+        lambda labels: select(labels, (0, SKULL, MARROW)),
+        lambda labels: labels == 0,
+    )
+    for kind in kinds:
+        there = kind(labels)
+        parts, _ = ndimage.label(there)
+        small = np.bincount(parts.ravel()) <= ISLAND_MM3
+        labels = _covered(labels, there & small[parts], ~there)
+    return labels
+
+
+def _covered(
+    labels: NDArray[np.int16], bits: NDArray[np.bool_], beside: NDArray[np.bool_]
+) -> NDArray[np.int16]:
+    """`labels` with those in `bits` replaced by the nearest ones around them that are `beside`."""
+    around = np.argwhere(beside & ndimage.binary_dilation(bits))
+    covered = labels.copy()
+    if len(around):
+        _, nearest = KDTree(around).query(np.argwhere(bits))
+        covered[bits] = labels[tuple(around[nearest].T)]
+    return covered
 
 
 def add_small_structures(labels: NDArray[np.int16]) -> NDArray[np.int16]:

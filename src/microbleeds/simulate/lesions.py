@@ -149,12 +149,13 @@ def siderosis(labels: NDArray[np.int16], rng: np.random.Generator) -> NDArray[np
 
     One sheet: bits of surface apart from it would be dots. Zero where no cortex touches CSF.
     """
-    surface = an.select(labels, an.CORTEX) & ndimage.binary_dilation(an.select(labels, an.CSF))
+    touched = ndimage.binary_dilation(an.select(labels, an.CSF), np.ones((3, 3, 3), bool))
+    surface = an.select(labels, an.CORTEX) & touched
     where = np.argwhere(surface)
     if not len(where):
         return np.zeros(labels.shape, np.float32)
     centre = where[rng.integers(len(where))]
     near = np.zeros(labels.shape, bool)
     near[tuple(where[np.linalg.norm(where - centre, axis=1) < rng.uniform(8, 25)].T)] = True
-    sheet = largest_piece(near, np.ones((3, 3, 3), bool))
+    sheet = largest_piece(near)
     return sheet * np.float32(rng.uniform(0.3, 1.0))
