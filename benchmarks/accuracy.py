@@ -199,7 +199,7 @@ def draw(curves: dict[str, Findings], path: Path) -> None:
     """FROC and reliability of everything that step 2 rated, side by side."""
     from matplotlib.figure import Figure
 
-    figure = Figure((9, 4), layout="constrained")
+    figure = Figure((9, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     for (name, findings), style in zip(curves.items(), ("-o", "--s", ":^", "-.d"), strict=False):
         points, shown = froc(findings), reliability(findings)
@@ -211,7 +211,7 @@ def draw(curves: dict[str, Findings], path: Path) -> None:
     right.set(xlabel="probability reported", ylabel="share that are microbleeds")
     for axes in (left, right):
         axes.grid(color="0.9")
-        axes.legend(fontsize=8, loc="lower right")
+        axes.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.13))
     figure.savefig(path, dpi=100)
 
 
