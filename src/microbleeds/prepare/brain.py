@@ -112,14 +112,9 @@ def without_skin(
     return np.where(near | ~inside, probability, 0).astype(np.float32)
 
 
-def largest_piece(
-    mask: NDArray[np.bool_], neighbours: NDArray[np.bool_] | None = None
-) -> NDArray[np.bool_]:
-    """The largest connected part of a mask; an empty mask stays as it is.
-
-    neighbours: (3, 3, 3), which voxels around one touch it; by default those that share a face.
-    """
-    parts, count = ndimage.label(mask, neighbours)
+def largest_piece(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The largest part of a mask connected by faces; an empty mask stays as it is."""
+    parts, count = ndimage.label(mask)
     return parts == 1 + np.argmax(np.bincount(parts.ravel())[1:]) if count else mask
 
 
