@@ -104,9 +104,9 @@ def test_bits_of_bone_and_vessel_in_the_brain_are_filled_and_the_skull_stays(sma
 def test_spurs_of_the_skull_splinters_and_pinholes_are_filled(small_labels):
     dirty = small_labels.copy()
     skull = np.argwhere(small_labels == an.SKULL)
-    x, y, z = skull[np.abs(skull - skull.mean(0))[:, :2].sum(1).argmin()]  # over the vertex
-    top = 1 if z > skull.mean(0)[2] else -1
-    spur = (slice(x, x + 2), slice(y, y + 2), slice(z - 6, z) if top > 0 else slice(z + 1, z + 7))
+    above = skull[skull[:, 2] > skull.mean(0)[2]]
+    x, y, z = above[np.abs(above - skull.mean(0))[:, :2].sum(1).argmin()]  # at the vertex
+    spur = (slice(x, x + 2), slice(y, y + 2), slice(z - 6, z))
     dirty[spur] = an.SKULL
     clean = an.fill_islands(dirty)
     assert (small_labels[spur] == an.CSF[0]).any()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -52,7 +51,7 @@ _DEEP = (*VENTRAL_DC, *BRAINSTEM, *VENTRICLES, *CSF, *WHITE)
 
 FIRST_OUTSIDE = 500  # labels from here on, but for the small structures, are outside the brain
 SKULL, MARROW, SKIN = 515, 516, 511
-PLEXUS = (136, 137, 163, 164)  # choroid plexus, as SynthSeg's maps have it
+PLEXUS = (136, 137, 163, 164)  # choroid plexus in SynthSeg's maps, by where it lies
 ISLAND_MM3 = 500  # more is no stray bit, but a sinus, an eye or the head around the brain
 THIN_MM = 3  # what is thinner, amid the fluid, is a spur of the skull
 SULCUS_MM = 8.0  # half the width of what is taken for a sulcus of a brain without its fluid
@@ -136,22 +135,21 @@ def fill_islands(labels: NDArray[np.int16]) -> NDArray[np.int16]:
     dark, they look like microbleeds, and networks that are told they are none learn to leave out
     microbleeds.
     """
-    outside = np.pad(outside_brain(labels), THIN_MM, constant_values=True)
-    solid = ndimage.grey_opening(outside.astype(np.uint8), THIN_MM)
-    inner = (slice(THIN_MM, -THIN_MM),) * 3
-    labels = _covered(labels, (outside & (solid == 0))[inner], ~outside[inner])
-    kinds: tuple[Callable[[NDArray[np.int16]], NDArray[np.bool_]], ...] = (
-        outside_brain,
-        lambda labels: select(labels, PLEXUS),
-        lambda labels: select(labels, (0, SKULL, MARROW)),
-        lambda labels: labels == 0,
-    )
-    for kind in kinds:
-        there = kind(labels)
-        parts, _ = ndimage.label(there)
-        small = np.bincount(parts.ravel()) <= ISLAND_MM3
-        labels = _covered(labels, there & small[parts], ~there)
+    outside = outside_brain(labels)
+    padded = np.pad(outside, THIN_MM, constant_values=True)
+    solid = ndimage.grey_opening(padded.astype(np.uint8), THIN_MM)[(slice(THIN_MM, -THIN_MM),) * 3]
+    labels = _covered(labels, outside & (solid == 0), ~outside)
+    labels = _without_bits(labels, outside_brain(labels))
+    for numbers in (PLEXUS, (0, SKULL, MARROW), (0,)):
+        labels = _without_bits(labels, select(labels, numbers))
     return labels
+
+
+def _without_bits(labels: NDArray[np.int16], kind: NDArray[np.bool_]) -> NDArray[np.int16]:
+    """`labels` without the parts of a kind up to `ISLAND_MM3`."""
+    parts, _ = ndimage.label(kind)
+    small = np.bincount(parts.ravel()) <= ISLAND_MM3
+    return _covered(labels, kind & small[parts], ~kind)
 
 
 def _covered(

@@ -46,9 +46,9 @@ TISSUES: tuple[tuple[tuple[int, ...], Tissue], ...] = (
     ((an.PINEAL,), Tissue(0.6, 1200, 20, -0.5)),
     ((an.CHOROID,), Tissue(0.8, 1600, 35, -0.1)),
     ((an.FALX,), Tissue(0.6, 900, 20, 0.05)),
-    ((515,), Tissue(0.1, 400, 3, -2.0)),
-    ((516,), Tissue(0.45, 400, 12, -0.8)),
-    ((511, 508), Tissue(0.8, 400, 30, 0.2)),
+    ((an.SKULL,), Tissue(0.1, 400, 3, -2.0)),
+    ((an.MARROW,), Tissue(0.45, 400, 12, -0.8)),
+    ((an.SKIN, 508), Tissue(0.8, 400, 30, 0.2)),
 )
 OTHER = Tissue(0.7, 900, 30)  # soft tissue outside the skull
 TISSUE_TO_AIR = -9.4  # ppm, water-like tissue relative to air
