@@ -26,7 +26,7 @@ from scipy import ndimage
 from microbleeds import Detections, Scan, detect, load_brain, load_models, read_scan
 from microbleeds.evaluate.matching import counted
 from microbleeds.prepare.brain import brain_mask
-from microbleeds.steps.conspicuity import conspicuity
+from microbleeds.steps.conspicuity import conspicuity, detectability
 
 OUT = ROOT / "work" / "look"
 NEAR_MM = 5.0
@@ -80,10 +80,12 @@ def beside(
         Path | None, typer.Option(help="Their folder, by default that of accuracy.py")
     ] = None,
 ) -> None:
-    """Draw slices and microbleeds of both kinds; print how dark and how large microbleeds are."""
+    """Draw slices and microbleeds of both kinds; print how dark, large and plain those are."""
     engine = load_brain()
     print("kind       brain: percentiles 1, 50, 99 over the median   microbleeds: number,")
-    print("           conspicuity and half-depth volume (mm3), percentiles 5, 50, 95")
+    print(
+        "           conspicuity, half-depth volume (mm3), detectability, percentiles 0, 5, 50, 95"
+    )
     drawn = islice(simulated(series or heads_folder(), "t2star"), heads)
     for kind, cases in (("real", real()), ("simulated", drawn)):
         slices, bleeds, levels, figures = [], [], [], []
@@ -97,9 +99,9 @@ def beside(
         _draw(slices, out / f"{kind}_slices.png", columns=6, size=2.4)
         _draw(bleeds, out / f"{kind}_bleeds.png")
         over = np.mean([level / level[1] for level in levels], axis=0)
-        dark, volume = np.percentile(figures, (5, 50, 95), axis=0).T
+        dark, volume, plain = np.percentile(figures, (0, 5, 50, 95), axis=0).T
         print(f"{kind:<10} {np.round(over, 2)}   {len(bleeds)}: {np.round(dark, 2)}, "
-              f"{np.round(volume, 1)}")  # fmt: skip
+              f"{np.round(volume, 1)}, {np.round(plain, 1)}")  # fmt: skip
 
 
 def _missed(case: Measured, scan: Scan, found: Detections) -> Iterator[tuple[float, CloseUp]]:
@@ -163,8 +165,8 @@ def _slices(case: Measured, scan: Scan, brain: NDArray[np.bool_]) -> Iterator[Cl
 
 def _figures(
     scan: Scan, brain: NDArray[np.bool_], xyz: NDArray[np.float64]
-) -> tuple[float, float] | None:
-    """Conspicuity and volume (mm3) of what is darker than half-way down around a microbleed.
+) -> tuple[float, float, float] | None:
+    """Conspicuity, volume (mm3) and detectability of what is darker than half-way down around it.
 
     None where no voxel near the place is.
     """
@@ -179,8 +181,9 @@ def _figures(
     if top == 0:
         return None
     body = (parts == top).astype(np.int32)
-    shown = conspicuity(dark.astype(np.float32), body, brain[box], scan.spacing)
-    return float(shown[0]), float(body.sum() * scan.spacing.prod())
+    around = dark.astype(np.float32), body, brain[box], scan.spacing
+    volume = float(body.sum() * scan.spacing.prod())
+    return float(conspicuity(*around)[0]), volume, float(detectability(*around)[0])
 
 
 def _draw(

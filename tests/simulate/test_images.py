@@ -5,7 +5,7 @@ import pytest
 
 from microbleeds.simulate import HeadSettings
 from microbleeds.simulate.echoes import record_echoes
-from microbleeds.simulate.images import Frame, _visible, scan_images
+from microbleeds.simulate.images import Frame, _standing_out, _visible, scan_images
 from microbleeds.simulate.lesions import Bleed
 from microbleeds.simulate.scanner import Protocol, slice_weights
 from microbleeds.simulate.tissue import FineGrid, Tissue
@@ -57,6 +57,16 @@ def test_qsm_truth_is_what_the_maps_noise_lets_through():
     assert quiet.labels["qsm"][place] == 1 and quiet.truth[0].volume_mm3["qsm"] > 0
     noisy, _ = scan(1.2, 0.25, snr=8.0, field_t=1.5)
     assert not noisy.labels["qsm"].any() and noisy.truth[0].volume_mm3["qsm"] == 0
+
+
+@pytest.mark.parametrize(("texture", "shown"), [(0.02, True), (0.2, False)])
+def test_a_bleed_that_texture_makes_as_often_is_not_seen(texture, shown):
+    labels = np.zeros((20, 20, 20), np.int32)
+    labels[10, 10:12, 10] = 1
+    quiet = np.where(labels > 0, np.float32(0.3), np.float32(0))
+    ground = np.random.default_rng(1).normal(0, texture, labels.shape) * (labels == 0)
+    kept = _standing_out(quiet, (quiet + ground).astype(np.float32), labels, frame(), 0.1)
+    assert kept.any() == shown  # 0.3 over the texture, times the root of two voxels: 21 and 2.1
 
 
 def test_swi_shows_more_of_a_bleed_than_the_magnitude():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from microbleeds.steps.conspicuity import conspicuity
+from microbleeds.steps.conspicuity import conspicuity, detectability
 
 SPACING = np.array([0.5, 0.5, 3.0])
 
@@ -48,3 +48,32 @@ def test_nothing_around_and_nothing_at_all():
     image, disc = scene(np.full((48, 48), 0.5))
     assert conspicuity(image, disc, disc > 0, SPACING).tolist() == [0.0]
     assert conspicuity(image, 0 * disc, disc == 0, SPACING).size == 0
+
+
+@pytest.mark.parametrize(("spread", "size"), [(0.1, 1.0), (0.1, 2.0), (0.05, 1.0)])
+def test_detectability_is_the_excess_over_the_noise_of_so_many_voxels(spread, size):
+    """Rose's ratio in closed form: it doubles with the diameter and with half the noise."""
+    x, y = np.indices((48, 48)) - 24
+    disc = np.zeros((48, 48, 3), np.int32)
+    disc[:, :, 1] = np.hypot(x, y) * 0.5 <= size
+    noise = np.random.default_rng(1).normal(0.5, spread, disc.shape).astype(np.float32)
+    image = np.where(disc > 0, np.float32(0.8), noise)
+    (ratio,) = detectability(image, disc, np.ones(disc.shape, bool), SPACING)
+    assert ratio == pytest.approx(0.3 / spread * np.sqrt(disc.sum()), rel=0.15)
+
+
+def test_dark_fluid_beside_a_bright_dot_does_not_hide_it():
+    image, disc = scene(np.full((48, 48), 0.5))
+    image += np.where(disc > 0, 0, np.random.default_rng(1).normal(0, 0.05, disc.shape))
+    inside = np.ones(disc.shape, bool)
+    (alone,) = detectability(image, disc, inside, SPACING)
+    image[:20] -= 0.4  # a fifth of the ring
+    (beside,) = detectability(image, disc, inside, SPACING)
+    assert beside == pytest.approx(alone, rel=0.15)
+
+
+def test_what_is_darker_than_its_ground_or_has_none_is_not_detectable():
+    image, disc = scene(np.full((48, 48), 1.0))
+    image[:] = np.where(disc > 0, image, np.float32(1.0))
+    assert detectability(image, disc, np.ones(disc.shape, bool), SPACING)[0] < 0
+    assert detectability(image, disc, disc > 0, SPACING).tolist() == [0.0]

@@ -59,7 +59,8 @@ class ModelCard(NetworkCard):
     """Everything about a model of the method, or of the brain mask, but its weights.
 
     value_range: "unit" for an image in [0, 1]; "signed" for 2v - 1 with 0.5 outside the brain.
-    patch_spacing_mm: voxel size of candidate patches; None takes the working grid's voxels.
+    patch_spacing_mm: voxel size of candidate patches, but that slices thinner than that are taken
+    as they are; None takes the working grid's voxels.
     detector_weight: of step 1 in the probability that step 2 gives, and calibration: what makes
     that probability hold on average, by contrast; other_calibration: of the other contrasts.
     mirrored: step 2 looks at each patch's mirror images as well.

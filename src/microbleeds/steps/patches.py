@@ -35,14 +35,26 @@ def views_of(
 ) -> tuple[View, ...]:
     """The volume as it is and, with `context`, a coarse copy whose patches reach farther.
 
-    channels: (C, X, Y, Z) on `grid`. context: how many times farther along each axis. A dot in the
-    near view may be a vessel or a sulcus that only the far one shows.
+    channels: (C, X, Y, Z) on `grid`. spacing_mm: as in `patch_spacing`. context: how many times
+    farther along each axis. A dot in the near view may be a vessel or a sulcus that only the far
+    one shows.
     """
-    near = View(channels, grid, spacing_mm)
+    near = View(channels, grid, patch_spacing(grid, spacing_mm))
     if not context:
         return (near,)
-    x, y, z = np.multiply(grid.spacing if spacing_mm is None else spacing_mm, context)
+    x, y, z = np.multiply(grid.spacing if near.spacing_mm is None else near.spacing_mm, context)
     return near, View(*averaged(channels, grid, (x, y, z)), (float(x), float(y), float(z)))
+
+
+def patch_spacing(grid: Grid, spacing_mm: Spacing | None) -> Spacing | None:
+    """Of the patches on a grid: no slice is left out where slices are thinner than `spacing_mm`.
+
+    A dot of one thin slice would otherwise be seen halfway, or not at all. None stays None.
+    """
+    if spacing_mm is None:
+        return None
+    x, y, z = spacing_mm
+    return x, y, min(z, float(grid.spacing[2]))
 
 
 def averaged(
@@ -89,22 +101,21 @@ def extract_patches(
     """Boxes along the grid's axes around points in the scanner, zero outside the volume.
 
     channels: (C, X, Y, Z) on `grid`, float16 or float32. centres_mm: (N, 3) scanner mm.
-    Returns (N, C, *shape) float32. With `spacing_mm` each centre is exactly in the middle of its
-    box and values are interpolated linearly; None takes the grid's voxels as they are, the voxel
-    nearest the centre at `shape // 2`.
+    Returns (N, C, *shape) float32. With `spacing_mm` each centre is exactly in the middle of a
+    slice of its box, number `shape[2] // 2`, and values are interpolated linearly; None takes the
+    grid's voxels as they are, the voxel nearest the centre at `shape // 2`.
     """
     centres = np.asarray(centres_mm, np.float64).reshape(-1, 3)
     voxels = (centres - grid.affine[:3, 3]) @ np.linalg.inv(grid.affine[:3, :3]).T
     patches = np.zeros((len(voxels), len(channels), *shape), np.float32)
+    x, y, z = shape
     if spacing_mm is None:
-        offsets = [np.arange(size) - size // 2 for size in shape]
         voxels = np.floor(voxels + 0.5)
+        steps, middle = np.ones(3), np.array([x // 2, y // 2, z // 2])
     else:
         steps = np.asarray(spacing_mm) / grid.spacing
-        offsets = [
-            (np.arange(size) - (size - 1) / 2) * step
-            for size, step in zip(shape, steps, strict=True)
-        ]
+        middle = np.array([(x - 1) / 2, (y - 1) / 2, z // 2])
+    offsets = [(np.arange(n) - m) * step for n, m, step in zip(shape, middle, steps, strict=True)]
     for patch, voxel in zip(patches, voxels, strict=True):
         patch[:] = _sample(
             channels, [centre + along for centre, along in zip(voxel, offsets, strict=True)]

@@ -19,7 +19,13 @@ from microbleeds.models.engine import Engine
 from microbleeds.models.networks import Student
 from microbleeds.prepare.grid import Grid, cut
 from microbleeds.steps import Candidates
-from microbleeds.steps.patches import Spacing, View, extract_patches, views_of
+from microbleeds.steps.patches import (
+    Spacing,
+    View,
+    extract_patches,
+    patch_spacing,
+    views_of,
+)
 from microbleeds.train.augment import AugmentSettings, augment, turn
 from microbleeds.train.cases import UNRATED, Case
 from microbleeds.train.inference import (
@@ -100,7 +106,7 @@ class PatchSampler:
         case = self.cases[number]
         centre = centre + rng.uniform(-self.shift_mm, self.shift_mm, 3)
         zoom = rng.uniform(*self.augmentation.zoom, 3)
-        spacing = _times(self.spacing_mm, zoom)
+        spacing = _times(patch_spacing(case.grid, self.spacing_mm), zoom)
         x, y, slices = self.shape
         share = self.augmentation.turned if x == y and spacing is not None else 0
         turned = share > 0 and rng.random() < share
