@@ -28,8 +28,8 @@ def test_patches_agree_with_scipy_at_the_rim_and_outside_too(channels):
     shape, spacing = (7, 6, 5), (0.7, 0.4, 2.0)
     patches = extract_patches(channels, GRID, in_scanner(CENTRES), shape, spacing)
     steps = [
-        (np.arange(n) - middle) * mm / voxel
-        for n, middle, mm, voxel in zip(shape, (3, 2.5, 2), spacing, GRID.spacing, strict=True)
+        (np.arange(n) - (n - 1) / 2) * mm / voxel
+        for n, mm, voxel in zip(shape, spacing, GRID.spacing, strict=True)
     ]
     for patch, centre in zip(patches, CENTRES, strict=True):
         points = np.meshgrid(*(c + s for c, s in zip(centre, steps, strict=True)), indexing="ij")
@@ -40,30 +40,27 @@ def test_patches_agree_with_scipy_at_the_rim_and_outside_too(channels):
     assert patches[1].any() and not patches[2].any()
 
 
-@pytest.mark.parametrize("shape", [(3, 3, 3), (5, 3, 8)])
-def test_a_sample_of_the_box_is_the_value_at_the_centre(channels, shape):
+def test_the_centre_of_an_odd_box_is_the_value_at_the_centre(channels):
     patches = extract_patches(
-        channels, GRID, in_scanner(np.array([[11.0, 12.0, 5.0]])), shape, (1.0, 1.0, 1.0)
+        channels, GRID, in_scanner(np.array([[11.0, 12.0, 5.0]])), (3, 3, 3), (1.0, 1.0, 1.0)
     )
-    x, y, z = (n // 2 for n in shape)
-    np.testing.assert_allclose(patches[0, :, x, y, z], channels[:, 11, 12, 5], atol=1e-5)
+    np.testing.assert_allclose(patches[0, :, 1, 1, 1], channels[:, 11, 12, 5], atol=1e-5)
 
 
 @pytest.mark.parametrize("slice_mm", [1.1, 2.0, 4.0])
 def test_no_thin_slice_is_left_out_of_a_patch(slice_mm):
-    """Each of three slices of 1.1 mm is one of the patch's; thicker ones lie 2 mm apart there."""
+    """Slices thinner than the patch's 2 mm come one by one, thicker ones lie 2 mm apart there."""
     grid = Grid((30, 30, 20), np.diag([0.5, 0.5, slice_mm, 1.0]))
     volume = np.zeros((1, *grid.shape), np.float32)
     volume[0, 15, 15, 9:12] = 1, 2, 3
-    (view,) = views_of(volume, grid, (0.5, 0.5, 2.0))
-    patch = extract_views([view], np.array([[7.5, 7.5, 10 * slice_mm]]), (9, 9, 8))[0, 0, 4, 4]
-    assert patch[4] == pytest.approx(2)
-    step = min(slice_mm, 2.0) / slice_mm
-    expected = np.interp(10 + step * np.arange(-4, 4), np.arange(20), volume[0, 15, 15])
+    near, far = views_of(volume, grid, (0.5, 0.5, 2.0), (3, 3, 2))
+    step = min(slice_mm, 2.0)
+    assert near.spacing_mm == pytest.approx((0.5, 0.5, step))
+    assert far.spacing_mm == pytest.approx((1.5, 1.5, 2 * step))
+    patch = extract_views([near], np.array([[7.5, 7.5, 10 * slice_mm]]), (9, 9, 8))[0, 0, 4, 4]
+    places = 10 + step / slice_mm * (np.arange(8) - 3.5)
+    expected = np.interp(places, np.arange(20), volume[0, 15, 15])
     np.testing.assert_allclose(patch, expected, atol=1e-5)
-    assert views_of(volume, grid, (0.5, 0.5, 2.0), (3, 3, 2))[1].spacing_mm == pytest.approx(
-        (1.5, 1.5, 2 * min(slice_mm, 2.0))
-    )
 
 
 def test_without_spacing_the_voxels_come_as_they_are(channels):

@@ -101,21 +101,22 @@ def extract_patches(
     """Boxes along the grid's axes around points in the scanner, zero outside the volume.
 
     channels: (C, X, Y, Z) on `grid`, float16 or float32. centres_mm: (N, 3) scanner mm.
-    Returns (N, C, *shape) float32. With `spacing_mm` each centre is exactly in the middle of a
-    slice of its box, number `shape[2] // 2`, and values are interpolated linearly; None takes the
-    grid's voxels as they are, the voxel nearest the centre at `shape // 2`.
+    Returns (N, C, *shape) float32. With `spacing_mm` each centre is exactly in the middle of its
+    box and values are interpolated linearly; None takes the grid's voxels as they are, the voxel
+    nearest the centre at `shape // 2`.
     """
     centres = np.asarray(centres_mm, np.float64).reshape(-1, 3)
     voxels = (centres - grid.affine[:3, 3]) @ np.linalg.inv(grid.affine[:3, :3]).T
     patches = np.zeros((len(voxels), len(channels), *shape), np.float32)
-    x, y, z = shape
     if spacing_mm is None:
+        offsets = [np.arange(size) - size // 2 for size in shape]
         voxels = np.floor(voxels + 0.5)
-        steps, middle = np.ones(3), np.array([x // 2, y // 2, z // 2])
     else:
         steps = np.asarray(spacing_mm) / grid.spacing
-        middle = np.array([(x - 1) / 2, (y - 1) / 2, z // 2])
-    offsets = [(np.arange(n) - m) * step for n, m, step in zip(shape, middle, steps, strict=True)]
+        offsets = [
+            (np.arange(size) - (size - 1) / 2) * step
+            for size, step in zip(shape, steps, strict=True)
+        ]
     for patch, voxel in zip(patches, voxels, strict=True):
         patch[:] = _sample(
             channels, [centre + along for centre, along in zip(voxel, offsets, strict=True)]
