@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from microbleeds.errors import UserError
-from microbleeds.options import Memory, Model, PointOption
+from microbleeds.options import Memory, Model, Point, PointOption
 from microbleeds.settings import MEMORY_GB, CleanUpSettings
 from microbleeds.study.cli import SpreadLabels, bids_app, cohort
 from microbleeds.train.cli import cross_validate, fine_tune, train_app
@@ -87,9 +87,7 @@ def detect(
     contrast: ContrastArg = ContrastOption.auto,
     mask: Mask = None,
     model: Model = "slim",
-    operating_point: Annotated[PointOption, typer.Option(help="Which thresholds")] = (
-        PointOption.balanced
-    ),
+    operating_point: Point = PointOption.balanced,
     threads: Threads = 0,
     memory: Memory = MEMORY_GB,
     overwrite: Overwrite = False,
@@ -249,9 +247,7 @@ def compare(
     output: Out,
     contrast: ContrastArg = ContrastOption.auto,
     model: Model = "slim",
-    operating_point: Annotated[PointOption, typer.Option(help="Which thresholds")] = (
-        PointOption.precise
-    ),
+    operating_point: Point = PointOption.balanced,
     threads: Threads = 0,
     memory: Memory = MEMORY_GB,
     overwrite: Overwrite = False,

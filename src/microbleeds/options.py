@@ -20,3 +20,4 @@ Model = Annotated[str, typer.Option(help="A shipped model's name, or a model fol
 Memory = Annotated[
     float, typer.Option(min=0.1, help="GB a network may take; larger scans are done in pieces")
 ]
+Point = Annotated[PointOption, typer.Option(help="Which thresholds")]

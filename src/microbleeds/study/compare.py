@@ -51,7 +51,7 @@ def compare_files(
     out: Path,
     contrast: ContrastChoice = "auto",
     model: str = DEFAULT_MODEL,
-    point: OperatingPoint = "precise",
+    point: OperatingPoint = "balanced",
     threads: int = 0,
     memory_gb: float = MEMORY_GB,
     overwrite: bool = False,
@@ -62,11 +62,9 @@ def compare_files(
 
     Results are used when networks and settings agree, at any operating point: thresholds are
     applied anew. Else their scan is detected anew, into `out/baseline` or `out/follow-up`, unless
-    an earlier run did so. The point is stricter than that of detect: a false new microbleed weighs
-    more than a missed one, and it finds nearly as many new ones (docs/visits.md). series:
-    which one to take of baseline and follow-up, where that is a DICOM folder. Raises UserError when
-    one visit cannot be used, both are the same image, they are not of one head, or `out` holds a
-    comparison already.
+    an earlier run did so. series: which one to take of baseline and follow-up, where that is a
+    DICOM folder. Raises UserError when one visit cannot be used, both are the same image, they are
+    not of one head, or `out` holds a comparison already.
     """
     paths = ComparisonPaths(out / "visits.tsv", out / "visits.html", out / "visits.json")
     existing = [p for p in (paths.table, paths.page, paths.record) if p.exists()]
