@@ -74,6 +74,5 @@ def test_dark_fluid_beside_a_bright_dot_does_not_hide_it():
 
 def test_what_is_darker_than_its_ground_or_has_none_is_not_detectable():
     image, disc = scene(np.full((48, 48), 1.0))
-    image[:] = np.where(disc > 0, image, np.float32(1.0))
     assert detectability(image, disc, np.ones(disc.shape, bool), SPACING)[0] < 0
     assert detectability(image, disc, disc > 0, SPACING).tolist() == [0.0]
