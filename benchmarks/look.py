@@ -26,7 +26,7 @@ from scipy import ndimage
 from microbleeds import Detections, Scan, detect, load_brain, load_models, read_scan
 from microbleeds.evaluate.matching import counted
 from microbleeds.prepare.brain import brain_mask
-from microbleeds.steps.conspicuity import conspicuity, detectability
+from microbleeds.steps.conspicuity import conspicuity, detectability, things_in_rings
 
 OUT = ROOT / "work" / "look"
 NEAR_MM = 5.0
@@ -181,9 +181,9 @@ def _figures(
     if top == 0:
         return None
     body = (parts == top).astype(np.int32)
-    around = dark.astype(np.float32), body, brain[box], scan.spacing
+    things = things_in_rings(body, brain[box], scan.spacing)
     volume = float(body.sum() * scan.spacing.prod())
-    return float(conspicuity(*around)[0]), volume, float(detectability(*around)[0])
+    return float(conspicuity(dark, things)[0]), volume, float(detectability(dark, things)[0])
 
 
 def _draw(

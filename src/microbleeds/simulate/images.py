@@ -18,7 +18,7 @@ from microbleeds.simulate.echoes import QSM_TE_MS, Echoes
 from microbleeds.simulate.lesions import Bleed
 from microbleeds.simulate.scanner import Protocol
 from microbleeds.simulate.tissue import FineGrid
-from microbleeds.steps.conspicuity import conspicuity, detectability
+from microbleeds.steps.conspicuity import conspicuity, detectability, things_in_rings
 
 NEAR_MM = 6.0  # a change farther than this from a bleed's centre is not counted as the bleed
 NOISE_LIMIT = 4  # standard deviations of noise that a visible drop must exceed
@@ -187,9 +187,9 @@ def _standing_out(
 
     quiet: by `least` without noise. noisy: by more than noise and texture there make by chance.
     """
-    around = labels, frame.brain, frame.voxel
-    shown = conspicuity(quiet, *around) >= least
-    shown &= detectability(noisy, *around) >= DETECTABLE
+    things = things_in_rings(labels, frame.brain, frame.voxel)
+    shown = conspicuity(quiet, things) >= least
+    shown &= detectability(noisy, things) >= DETECTABLE
     kept: NDArray[np.int32] = labels * np.append(False, shown)[labels]
     return kept
 

@@ -26,7 +26,7 @@ from microbleeds.prepare import Prepared
 from microbleeds.prepare.grid import Grid, labels_to_scan
 from microbleeds.scan import Scan, nibabel_silent
 from microbleeds.settings import PrepareSettings
-from microbleeds.steps.conspicuity import conspicuity
+from microbleeds.steps.conspicuity import conspicuity, things_in_rings
 from microbleeds.train.data import Row
 from microbleeds.train.masks import imperfect_mask
 
@@ -144,7 +144,9 @@ def set_unrated_apart(
     present[0] = False
     rated = present & (volumes >= settings.smallest_mm3)
     if settings.faintest > 0:
-        shown = conspicuity(prepared.image, labels, prepared.brain, prepared.grid.spacing)
+        shown = conspicuity(
+            prepared.image, things_in_rings(labels, prepared.brain, prepared.grid.spacing)
+        )
         rated[1:] &= shown >= settings.faintest
     numbers = np.where(present, UNRATED, np.uint16(0))
     numbers[rated] = np.arange(1, rated.sum() + 1)

@@ -19,13 +19,7 @@ from microbleeds.models.engine import Engine
 from microbleeds.models.networks import Student
 from microbleeds.prepare.grid import Grid, cut
 from microbleeds.steps import Candidates
-from microbleeds.steps.patches import (
-    Spacing,
-    View,
-    extract_patches,
-    patch_spacing,
-    views_of,
-)
+from microbleeds.steps.patches import Spacing, View, extract_patches, patch_spacing, views_of
 from microbleeds.train.augment import AugmentSettings, augment, turn
 from microbleeds.train.cases import UNRATED, Case
 from microbleeds.train.inference import (
