@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from microbleeds.report.box import box_around
 from microbleeds.report.closeups import close_ups, slice_with_ring
-from microbleeds.report.svg import box_around
 from microbleeds.report.view import turned_to_ras
 
 from .conftest import KEPT, ROWS

@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
+from microbleeds.report.box import box_around
 from microbleeds.report.montage import mask_montage
-from microbleeds.report.svg import box_around
 from microbleeds.report.view import turned_to_ras
 from microbleeds.scan import Scan
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from microbleeds.report import pictures
 from microbleeds.report.pictures import draw_detections
@@ -30,10 +31,8 @@ def detections(number: int) -> list[Candidate]:
 
 
 def drawn(scan, brain, found, path) -> np.ndarray:
-    from matplotlib.image import imread
-
     draw_detections(scan, brain, found, path)
-    return imread(path)[..., :3]
+    return np.asarray(Image.open(path), float) / 255
 
 
 def test_the_patients_right_is_on_the_left(scan, tmp_path):

@@ -8,16 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from microbleeds.report.svg import (
-    Box,
-    box_around,
-    drawing,
-    edge_letters,
-    grey_image,
-    outlines,
-    slice_image,
-    text,
-)
+from microbleeds.report.box import Box
+from microbleeds.report.svg import drawing, edge_letters, grey_image, outlines, slice_image, text
 from microbleeds.report.view import AXIAL, CORONAL, PLANES, SAGITTAL, turned_to_ras
 from microbleeds.scan import Scan
 
@@ -74,15 +66,6 @@ def test_an_outline_runs_along_the_outer_edges_of_the_voxels():
     points = np.array(re.findall(r"[ML]([\d.]+) ([\d.]+)", path), float)
     assert points.min(axis=0) == pytest.approx([20 - 12, 50 - 25], abs=0.11)
     assert points.max(axis=0) == pytest.approx([20 - 4, 50 - 15], abs=0.11)
-
-
-def test_the_box_around_a_mask_has_a_margin():
-    mask = np.zeros((10, 10), bool)
-    mask[2:6, 3:5] = True
-    box = box_around(mask, np.array([2.0, 5.0]))
-    assert (box.left, box.top, box.width, box.height) == (12 + 8, 25 + 8, 8 + 16, 10 + 16)
-    empty = box_around(np.zeros((10, 10), bool), np.array([2.0, 5.0]))
-    assert (empty.width, empty.height) == (20 + 16, 50 + 16)
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from microbleeds.report.svg import (
-    Box,
-    drawing,
-    edge_letters,
-    place_in_plane,
-    slice_image,
-    text,
-)
+from microbleeds.report.box import Box, place_in_plane
+from microbleeds.report.svg import drawing, edge_letters, slice_image, text
 from microbleeds.report.view import BAR_MM, PLANES, SIDE_MM, Plane, View
 from microbleeds.steps import Candidate
 

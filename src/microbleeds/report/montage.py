@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from microbleeds.report.svg import Box, drawing, edge_letters, outlines, slice_image
+from microbleeds.report.box import Box
+from microbleeds.report.svg import drawing, edge_letters, outlines, slice_image
 from microbleeds.report.view import View
 
 _SLICES = 20

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import microbleeds
+from microbleeds.report.box import box_around
 from microbleeds.report.burden import BURDEN_SOURCE, burden_class
 from microbleeds.report.closeups import close_ups, slice_with_ring
 from microbleeds.report.files import write_text
@@ -14,7 +15,6 @@ from microbleeds.report.montage import mask_montage
 from microbleeds.report.projection import projections
 from microbleeds.report.results import RESEARCH_USE
 from microbleeds.report.saved import SavedResult, read_result
-from microbleeds.report.svg import box_around
 from microbleeds.report.table import voxel_at
 from microbleeds.report.unusual import compare
 from microbleeds.report.view import PLANES, SIDE_MM, turned_to_ras

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 from microbleeds.files import whole_file
+from microbleeds.report.box import (
+    Box,
+    box_around,
+    place_in_plane,
+    plane_in_box,
+    shades,
+    slice_in_box,
+)
 from microbleeds.report.view import BAR_MM, SIDE_MM, View, grey_window, turned_to_ras
 from microbleeds.scan import Scan
 from microbleeds.steps import Candidate
@@ -19,6 +29,28 @@ _NOTE = "Research use only, not for diagnosis. R: the patient's right."
 _CLOSE_UPS = 24
 _COLUMNS = 6
 _COLOUR = "#ffb000"
+_LEAST_RING_MM = 3.0
+# Pixels: of a close-up, the gap to the next, the whole brain's longer side, a line of text.
+_CLOSE_UP, _GAP, _WHOLE, _LINE = 180, 10, 840, 28
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A part of a plane, drawn: the image, what it shows, and how large a pixel is in mm."""
+
+    image: Image.Image
+    box: Box
+    pixel_mm: float
+
+    @property
+    def pen(self) -> ImageDraw.ImageDraw:
+        """What draws on it."""
+        return ImageDraw.Draw(self.image)
+
+    def pixel(self, view: View, detection: Candidate) -> tuple[float, float]:
+        """Where a detection is, from the upper left corner."""
+        x, y = self.box.to_picture(*place_in_plane(view, view.plane, detection.xyz_mm))
+        return x / self.pixel_mm, y / self.pixel_mm
 
 
 def draw_detections(
@@ -30,103 +62,93 @@ def draw_detections(
     line of sight (the brightest for QSM). Close-ups: the first 24, 30 mm wide, with a bar of 10 mm.
     Raises UserError when `path` cannot be written.
     """
-    from matplotlib.figure import Figure
-
     view = turned_to_ras(scan, brain)
     shown = detections[:_CLOSE_UPS]
+    whole = _draw_whole(view, scan.contrast == "qsm", detections).image
+    cell, row = _CLOSE_UP + _GAP, _CLOSE_UP + _GAP + _LINE
     rows = math.ceil(len(shown) / _COLUMNS)
-    figure = Figure(figsize=(9, 6.8 + 1.75 * rows), facecolor="black", layout="constrained")
-    grid = figure.add_gridspec(rows + 1, _COLUMNS, height_ratios=[6.5, *[1.7] * rows])
-    _draw_whole(_axes(figure, grid[0, :]), view, scan, detections)
-    for place, detection in enumerate(shown):
-        cell = grid[1 + place // _COLUMNS, place % _COLUMNS]
-        _draw_close_up(_axes(figure, cell), view, detection)
-    figure.supxlabel(_NOTE, color="0.75", fontsize=8)
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=130)
-
-
-def _axes(figure: Any, cell: Any) -> Any:
-    axes = figure.add_subplot(cell)
-    axes.set_axis_off()
-    return axes
-
-
-def _show(axes: Any, view: View, plane: NDArray[np.float32], window: tuple[float, float]) -> None:
-    """A plane in mm from its first voxel."""
-    width, height = np.array(plane.shape) * view.spacing[list(view.plane.across)]
-    extent = (0, width, 0, height)
-    low, high = window
-    axes.imshow(plane.T, cmap="gray", vmin=low, vmax=high, origin="lower", extent=extent)
-
-
-def _zoom(axes: Any, view: View, centre: NDArray[np.float64], half_mm: float) -> int:
-    """A square around a point; returns the sign of "to the right" in the plane's mm.
-
-    The patient's right is on the left (radiological).
-    """
-    sign = -1 if view.plane.across[0] == 0 else 1
-    axes.set_xlim(centre[0] - sign * half_mm, centre[0] + sign * half_mm)
-    axes.set_ylim(centre[1] - half_mm, centre[1] + half_mm)
-    return sign
-
-
-def _position(view: View, detection: Candidate) -> NDArray[np.float64]:
-    """Where a detection is in the plane, mm."""
-    place = (view.place(detection.xyz_mm) + 0.5) * view.spacing
-    return place[list(view.plane.across)]
-
-
-def _circle(axes: Any, detection: Candidate, centre: NDArray[np.float64]) -> None:
-    from matplotlib.patches import Circle
-
-    radius = max(3.0, detection.diameter_mm)
-    axes.add_patch(Circle(tuple(centre), radius, fill=False, color=_COLOUR, linewidth=0.8))
-
-
-def _draw_whole(axes: Any, view: View, scan: Scan, detections: Sequence[Candidate]) -> None:
-    from matplotlib.patheffects import withStroke
-
-    inside = view.outline(view.plane)
-    if scan.contrast == "qsm":
-        plane = np.where(view.brain, view.voxels, -np.inf).max(axis=view.plane.axis)
-    else:  # the darkest value would show the skull base and nothing else
-        depth = np.maximum(view.brain.sum(axis=view.plane.axis), 1)
-        plane = np.where(view.brain, view.voxels, 0).sum(axis=view.plane.axis) / depth
-    window = grey_window(plane[inside])  # its own: projected values are unlike single ones
-    _show(axes, view, np.where(inside, plane, window[0]), window)
-    filled = np.argwhere(inside) * view.spacing[list(view.plane.across)]
-    low, high = (filled.min(axis=0), filled.max(axis=0)) if len(filled) else (0, plane.shape)
-    _zoom(axes, view, np.add(low, high) / 2, float(np.max(np.subtract(high, low))) / 2 + 5)
-    for detection in detections:
-        centre = _position(view, detection)
-        _circle(axes, detection, centre)
-        axes.annotate(
-            str(detection.index),
-            centre,
-            xytext=(6, 6),
-            textcoords="offset points",
-            color=_COLOUR,
-            fontsize=8,
-            path_effects=[withStroke(linewidth=2, foreground="black")],
-        )
-    if view.plane.across[0] == 0:
-        axes.text(0.01, 0.5, "R", color="white", transform=axes.transAxes)
+    width = max(_COLUMNS * cell, whole.width + _GAP) + _GAP
+    top = _GAP + _LINE + whole.height + _GAP
+    sheet = Image.new("RGB", (width, top + rows * row + _LINE), "black")
+    sheet.paste(whole, ((width - whole.width) // 2, _GAP + _LINE))
+    for number, detection in enumerate(shown):
+        corner = (_GAP + number % _COLUMNS * cell, top + number // _COLUMNS * row + _LINE)
+        sheet.paste(_draw_close_up(view, detection).image, corner)
+        size = f"{detection.diameter_mm:.1f} mm, p {detection.probability:.2f}"
+        middle = (corner[0] + _CLOSE_UP / 2, corner[1] - _LINE / 2)
+        _write(sheet, f"{detection.index}: {size}", middle, 14)
     found = f"{len(detections)} microbleed{'' if len(detections) == 1 else 's'}"
     name = scan.name.encode(errors="replace").decode()  # of a file, which need not be UTF-8
-    axes.set_title(f"{name}: {found}", color="white", fontsize=10, parse_math=False)
+    _write(sheet, f"{name}: {found}", (width / 2, _GAP + _LINE / 2), 19)
+    _write(sheet, _NOTE, (width / 2, sheet.height - _LINE / 2), 15, "#bfbfbf")
+    with whole_file(path) as temporary:
+        sheet.save(temporary, format="PNG")
 
 
-def _draw_close_up(axes: Any, view: View, detection: Candidate) -> None:
+def _draw_whole(view: View, is_qsm: bool, detections: Sequence[Candidate]) -> Picture:
+    plane = view.plane
+    inside = view.outline(plane)
+    if is_qsm:
+        seen = np.where(view.brain, view.voxels, -np.inf).max(axis=plane.axis)
+    else:  # the darkest value would show the skull base and nothing else
+        depth = np.maximum(view.brain.sum(axis=plane.axis), 1)
+        seen = np.where(view.brain, view.voxels, 0).sum(axis=plane.axis) / depth
+    window = grey_window(seen[inside])  # its own: projected values are unlike single ones
+    spacing = view.spacing[list(plane.across)]
+    box = box_around(inside, spacing)
+    pixel_mm = max(box.width, box.height) / _WHOLE
+    values = plane_in_box(np.where(inside, seen, window[0]), spacing, box, pixel_mm, window[0])
+    picture = _picture(values, window, box, pixel_mm)
+    for detection in detections:
+        _circle(picture, view, detection)
+        x, y = picture.pixel(view, detection)
+        aside = 0.7 * _radius(detection) / pixel_mm + 2
+        _write(picture.image, str(detection.index), (x + aside, y - aside), 17, _COLOUR, "ls")
+    if plane.edges[0] == "R":
+        _write(picture.image, "R", (8, picture.image.height / 2), 18, anchor="lm")
+    return picture
+
+
+def _draw_close_up(view: View, detection: Candidate) -> Picture:
+    left, top = place_in_plane(view, view.plane, detection.xyz_mm)
+    box = Box(left + SIDE_MM / 2, top + SIDE_MM / 2, SIDE_MM, SIDE_MM)
+    pixel_mm = SIDE_MM / _CLOSE_UP
     level = view.level(view.plane, detection.xyz_mm)
-    # np.take would copy the whole volume
-    _show(axes, view, np.moveaxis(view.voxels, view.plane.axis, 0)[level], view.window)
-    centre = _position(view, detection)
-    half = SIDE_MM / 2
-    sign = _zoom(axes, view, centre, half)
-    _circle(axes, detection, centre)
-    start, bottom = centre[0] - sign * (half - 1.5), centre[1] - half
-    axes.plot([start, start + sign * BAR_MM], [bottom + 1.5] * 2, color=_COLOUR, linewidth=1.5)
-    axes.text(start, bottom + 2.2, "10 mm", color=_COLOUR, fontsize=5)
-    size = f"{detection.diameter_mm:.1f} mm, p {detection.probability:.2f}"
-    axes.set_title(f"{detection.index}: {size}", color="white", fontsize=7)
+    values = slice_in_box(view, view.plane, level, box, pixel_mm)
+    picture = _picture(values, view.window, box, pixel_mm)
+    _circle(picture, view, detection)
+    start, bottom = 9, _CLOSE_UP - 9
+    picture.pen.line((start, bottom, start + BAR_MM / pixel_mm, bottom), _COLOUR, 2)
+    _write(picture.image, f"{BAR_MM:g} mm", (start, bottom - 5), 13, _COLOUR, "ls")
+    return picture
+
+
+def _picture(
+    values: NDArray[np.float32], window: tuple[float, float], box: Box, pixel_mm: float
+) -> Picture:
+    return Picture(Image.fromarray(shades(values, window)).convert("RGB"), box, pixel_mm)
+
+
+def _circle(picture: Picture, view: View, detection: Candidate) -> None:
+    x, y = picture.pixel(view, detection)
+    radius = _radius(detection) / picture.pixel_mm
+    around = (x - radius, y - radius, x + radius, y + radius)
+    picture.pen.ellipse(around, outline=_COLOUR, width=2)
+
+
+def _radius(detection: Candidate) -> float:
+    return max(_LEAST_RING_MM, detection.diameter_mm)
+
+
+def _write(
+    image: Image.Image,
+    words: str,
+    at: tuple[float, float],
+    size: float,
+    colour: str = "white",
+    anchor: str = "mm",
+) -> None:
+    """Words with a dark rim; size in pixels. anchor: the point of the words that is put `at`."""
+    font: Any = ImageFont.load_default(size)
+    pen = ImageDraw.Draw(image)
+    pen.text(at, words, colour, font, anchor, stroke_width=2, stroke_fill="black")

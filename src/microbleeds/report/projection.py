@@ -10,16 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import minimum_filter, uniform_filter
 
-from microbleeds.report.svg import (
-    Box,
-    box_around,
-    drawing,
-    edge_letters,
-    grey_image,
-    outlines,
-    place_in_plane,
-    text,
-)
+from microbleeds.report.box import Box, box_around, place_in_plane
+from microbleeds.report.svg import drawing, edge_letters, grey_image, outlines, text
 from microbleeds.report.view import PLANES, Plane, View, grey_window
 from microbleeds.steps import Candidate
 
