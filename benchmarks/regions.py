@@ -119,8 +119,8 @@ def inside(scan: Scan, places: NDArray[np.float64]) -> NDArray[np.bool_]:
 def rate(truth: TrueHead, covered: NDArray[np.bool_], regions: HeadRegions) -> list[Rated]:
     """Every place that the scan covers."""
     rated = []
-    for i in np.flatnonzero(covered & (truth.region != "")):
-        region, side = regions.at(truth.places[i])
+    known = np.flatnonzero(covered & (truth.region != ""))
+    for i, (region, side) in zip(known, regions.at(truth.places[known]), strict=True):
         rated.append(
             Rated(str(truth.region[i]), region, bool(side == truth.side[i]), bool(i < truth.own))
         )

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from nibabel.affines import apply_affine
 
 from microbleeds.mni.atlas import DEEP, REGIONS, MniImage, load_atlas, load_template
 from microbleeds.mni.coarse import coarse_scan, coarse_template
 from microbleeds.mni.regions import (
     HeadRegions,
     atlas_channels,
-    atlas_number,
+    atlas_numbers,
     head_regions,
     image_channels,
 )
@@ -63,7 +64,7 @@ def template_regions():
 
 @pytest.mark.parametrize(("place", "region", "side"), PLACES)
 def test_well_known_places_in_the_template(template_regions, place, region, side):
-    assert template_regions.at(place) == (region, side)
+    assert template_regions.at(np.array([place])) == [(region, side)]
 
 
 def test_probabilities_are_some(template_regions):
@@ -76,8 +77,8 @@ def test_probabilities_are_some(template_regions):
 def test_the_network_overrules_the_atlas_but_not_its_end():
     network = Constant("insula")
     regions = head_regions(coarse_template(), MNI, network)
-    assert regions.at((-11, -18, 8)) == ("insula", "left")
-    assert regions.at((0, 0, 500)) == ("", "")
+    places = np.array([(-11, -18, 8), (0, 0, 500), (11, -18, 8)])
+    assert regions.at(places) == [("insula", "left"), ("", ""), ("insula", "right")]
     assert network.shown.shape == (1, 3 + len(REGIONS), *load_template().values.shape)
     assert network.shown.dtype == np.float32
 
@@ -86,8 +87,9 @@ def test_the_outermost_places_of_the_atlas_have_a_region_too():
     atlas = load_atlas()
     x, y = np.argwhere(atlas.values[:, :, 0])[0]
     place = atlas.affine[:3, :3] @ [x, y, -0.4] + atlas.affine[:3, 3]  # in its outermost voxel
-    assert atlas_number(place)
-    assert head_regions(coarse_template(), MNI, Constant("insula")).at(place)[0] == "insula"
+    assert atlas_numbers(place[None])[0]
+    regions = head_regions(coarse_template(), MNI, Constant("insula"))
+    assert regions.at(place[None])[0][0] == "insula"
 
 
 def test_the_network_sees_a_posed_head_as_the_template_lies(template_scan, posed):
@@ -120,11 +122,11 @@ def test_the_side_is_that_of_the_place_the_deep_registration_finds():
     shifted[0, 3] = 10.0
     shares = MniImage(atlas_channels(MNI)[1:], load_template().affine)
     regions = HeadRegions(shares, Registration(np.eye(4), shifted, 1.0))
-    assert regions.at((-4.0, -18, 8))[1] == "right"
+    assert regions.at(np.array([(-4.0, -18, 8)]))[0][1] == "right"
 
 
 def test_the_atlas_by_place():
     atlas = load_atlas()
-    voxel = np.argwhere(atlas.values == 3)[7]
-    assert atlas_number(atlas.affine[:3, :3] @ voxel + atlas.affine[:3, 3]) == 3
-    assert atlas_number(np.array([0.0, 0, 500])) == 0
+    voxels = np.argwhere(atlas.values > 0)[::1001]
+    places = apply_affine(atlas.affine, [*voxels, (0, 0, 500), (0, 0, -1)])
+    assert atlas_numbers(places).tolist() == [*atlas.values[tuple(voxels.T)], 0, 0]

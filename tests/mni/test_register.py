@@ -16,7 +16,7 @@ def misplaced_mm(registration, to_scanner, inside):
     voxels = np.argwhere(inside)[::97]
     true = voxels @ template.affine[:3, :3].T + template.affine[:3, 3]
     scanner = true @ to_scanner[:3, :3].T + to_scanner[:3, 3]
-    put = np.array([registration.to_mni(place) for place in scanner])
+    put = registration.to_mni(scanner)
     return np.linalg.norm(put - true, axis=1)
 
 
@@ -98,6 +98,6 @@ def test_ventricles_may_be_wide(template_scan):
     places = (index[zone] + centre) @ template.affine[:3, :3].T + template.affine[:3, 3]
     true = source.T[zone] @ template.affine[:3, :3].T + template.affine[:3, 3]
     alone = places @ found.matrix[:3, :3].T + found.matrix[:3, 3]
-    both = np.array([found.to_mni(place) for place in places])
+    both = found.to_mni(places)
     errors = [np.linalg.norm(put - true, axis=1).mean() for put in (alone, both)]
     assert errors[1] < 0.75 * errors[0]

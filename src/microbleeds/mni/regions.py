@@ -7,12 +7,12 @@ anew what each voxel is (`benchmarks/build_regions.py` trains it on simulated he
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
 
 import numpy as np
+from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -41,21 +41,22 @@ class HeadRegions:
     probabilities: MniImage
     registration: Registration
 
-    def at(self, xyz_mm: Sequence[float]) -> tuple[str, str]:
-        """The most probable region, and the side, of a place in scanner mm.
+    def at(self, places_mm: NDArray[np.float64]) -> list[tuple[str, str]]:
+        """The most probable region, and the side, of places (N, 3) in scanner mm.
 
         Both empty where the atlas ends.
         """
-        settled = self.registration.to_mni(xyz_mm)
-        if not atlas_number(settled):
-            return "", ""
-        place = (self.registration.matrix @ [*xyz_mm, 1.0])[None, :3]
-        voxel = self.probabilities.voxels(place)
+        settled = self.registration.to_mni(places_mm)
+        voxels = self.probabilities.voxels(apply_affine(self.registration.matrix, places_mm))
         shares = [
-            ndimage.map_coordinates(share, voxel, order=1, mode="nearest")[0]
+            ndimage.map_coordinates(share, voxels, order=1, mode="nearest")
             for share in self.probabilities.values
         ]
-        return REGIONS[int(np.argmax(shares))], SIDES[int(settled[0] > 0)]
+        found = zip(np.argmax(shares, axis=0), settled, atlas_numbers(settled), strict=True)
+        return [
+            (REGIONS[region], SIDES[int(place[0] > 0)]) if number else ("", "")
+            for region, place, number in found
+        ]
 
 
 def head_regions(
@@ -92,7 +93,7 @@ def atlas_channels(registration: Registration) -> NDArray[np.float32]:
     """
     template, shares = load_template(), atlas_shares()
     grid = np.indices(template.values.shape).reshape(3, -1).T
-    places = registration.settled(grid @ template.affine[:3, :3].T + template.affine[:3, 3])
+    places = registration.settled(apply_affine(template.affine, grid))
     voxels = shares.voxels(places)
     moved = [ndimage.map_coordinates(share, voxels, order=1) for share in shares.values]
     return np.stack(moved).reshape(len(moved), *template.values.shape)
@@ -110,10 +111,10 @@ def atlas_shares() -> MniImage:
     return MniImage(np.stack(values), atlas.affine)
 
 
-def atlas_number(mni_mm: NDArray[np.float64]) -> int:
-    """The number of the region of a place in MNI space, (3,); 0 where the atlas ends."""
+def atlas_numbers(mni_mm: NDArray[np.float64]) -> NDArray[np.int_]:
+    """The numbers of the regions of places (N, 3) in MNI space, (N,); 0 where the atlas ends."""
     atlas = load_atlas()
-    voxel = np.rint(atlas.voxels(mni_mm[None])[:, 0]).astype(int)
-    if np.any(voxel < 0) or np.any(voxel >= atlas.values.shape):
-        return 0
-    return int(atlas.values[tuple(voxel)])
+    voxels = np.rint(atlas.voxels(mni_mm)).astype(int)
+    size = np.array(atlas.values.shape)[:, None]
+    within = np.all((voxels >= 0) & (voxels < size), axis=0)
+    return np.where(within, atlas.values[tuple(np.clip(voxels, 0, size - 1))], 0)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from nibabel.affines import apply_affine
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from microbleeds.mni.atlas import deep_zone
@@ -35,18 +36,15 @@ class Registration:
     overlap: float
     problem: str = ""
 
-    def to_mni(self, xyz_mm: ArrayLike) -> NDArray[np.float64]:
-        """MNI mm of a place in scanner mm, both (3,)."""
-        place: NDArray[np.float64] = self.matrix @ [*np.asarray(xyz_mm, float), 1.0]
-        settled: NDArray[np.float64] = self.settled(place[None, :3])[0]
-        return settled
+    def to_mni(self, places_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+        """MNI mm of places in scanner mm, both (N, 3)."""
+        return self.settled(apply_affine(self.matrix, places_mm))
 
     def settled(self, places_mm: NDArray[np.float64]) -> NDArray[np.float64]:
         """Where places that `matrix` alone took to MNI space belong there, (N, 3) mm."""
         zone = deep_zone()
         share = ndimage.map_coordinates(zone.values, zone.voxels(places_mm), order=1)[:, None]
-        moved = places_mm @ self.deep[:3, :3].T + self.deep[:3, 3]
-        return np.asarray(places_mm + share * (moved - places_mm))
+        return np.asarray(places_mm + share * (apply_affine(self.deep, places_mm) - places_mm))
 
 
 def register_to_mni(head: CoarseHead, threads: int = 0) -> Registration:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from microbleeds.mni.atlas import GROUPS, REGIONS, SIDES, group_of
 from microbleeds.mni.coarse import coarse_scan
 from microbleeds.mni.regions import RegionNetwork, head_regions
@@ -33,9 +35,9 @@ def name_regions(scan: Scan, found: Detections, network: RegionNetwork) -> Detec
     head = coarse_scan(scan, found.brain)
     registration = register_to_mni(head, found.settings.threads)
     table = found.table
-    if not registration.problem:
+    if table and not registration.problem:
         regions = head_regions(head, registration, network)
-        places = [regions.at(row.xyz_mm) for row in table]
+        places = regions.at(np.array([row.xyz_mm for row in table]))
         table = tuple(
             replace(row, region=region, side=side)
             for row, (region, side) in zip(table, places, strict=True)
