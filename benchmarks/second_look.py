@@ -20,6 +20,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -38,7 +39,6 @@ from microbleeds.simulate.visits import random_return
 from microbleeds.steps import Candidate
 from microbleeds.study.compare import findings
 from microbleeds.study.longitudinal import Rules
-from microbleeds.study.registration import moved
 from microbleeds.study.visit import Visit
 
 ANATOMY = Path(__file__).parents[2] / "shared" / "anatomy"
@@ -99,14 +99,14 @@ def spots(head: SimulatedHead) -> NDArray[np.float64]:
     size = 2 * np.rint(2.5 / voxel).astype(int) + 1
     peaks = np.argwhere((dark > 0) & (dark == ndimage.maximum_filter(dark, size=size)))
     darkest = np.argsort(-dark[tuple(peaks.T)])[:SPOTS]
-    return moved(head.affine, peaks[darkest])
+    return np.asarray(apply_affine(head.affine, peaks[darkest]))
 
 
 def things(block: Block, here: int, rng: np.random.Generator) -> tuple[list[str], list[Candidate]]:
     """What there is in one of the scans, "new", "old" or "spot", and as if it were reported."""
     head, kinds, table = block.heads[here], [], []
     back = np.linalg.inv(block.frames[here])
-    bleeds = moved(
+    bleeds = apply_affine(
         block.frames[here] @ np.linalg.inv(block.frames[1]),
         np.array([bleed.xyz_mm for bleed in block.heads[1].truth]),
     )
@@ -118,7 +118,7 @@ def things(block: Block, here: int, rng: np.random.Generator) -> tuple[list[str]
         if np.linalg.norm(bleeds - place, axis=1).min() > APART_MM:
             there.append(("spot", place, float(rng.uniform(8, 30))))
     for kind, place, volume in there:
-        within = np.abs(moved(back, place)[0]) < BLOCK_MM / 2 - EDGE_MM
+        within = np.abs(apply_affine(back, place)) < BLOCK_MM / 2 - EDGE_MM
         if volume < SMALLEST_MM3 or not within.all():
             continue
         x, y, z = place + rng.normal(0, PLACE_MM, 3)

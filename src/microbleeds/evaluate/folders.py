@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from nibabel.affines import apply_affine
 
 from microbleeds.errors import UserError
 from microbleeds.evaluate.lesions import Lesions, from_centres
@@ -150,7 +151,7 @@ def _truth_reader(
                 f"{path} gives voxels of {name!r}, but its detections have no image; "
                 "give x, y, z in scanner mm or the label image beside the table."
             )
-        in_mm = centres @ predicted.affine[:3, :3].T + predicted.affine[:3, 3]
+        in_mm = apply_affine(predicted.affine, centres)
         return from_centres(in_mm, volumes_mm3=true.volumes_mm3)
 
     return list(table), lesions

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -59,7 +60,7 @@ def from_labels(
     labels = np.zeros(numbers.shape, np.int32)
     labels[inside] = found + 1
     voxels = ndimage.center_of_mass(inside, labels, range(1, len(present) + 1))
-    centres = np.array(voxels).reshape(-1, 3) @ affine[:3, :3].T + affine[:3, 3]
+    centres = apply_affine(affine, np.array(voxels).reshape(-1, 3))
     chances = np.ones(len(present)) if confidence is None else confidence
     volumes = np.bincount(labels.ravel(), minlength=1)[1:] * abs(np.linalg.det(affine[:3, :3]))
     return Lesions(centres, chances, labels, affine, volumes)

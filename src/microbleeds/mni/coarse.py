@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -93,7 +94,7 @@ def _shrink(
 
 def _grid_around(share: NDArray[np.float32], affine: NDArray[np.float64]) -> Grid:
     """A 4 mm grid along R, A and S around whatever holds brain, around all where nothing does."""
-    points = np.argwhere((share > 0) | (not share.any())) @ affine[:3, :3].T + affine[:3, 3]
+    points = apply_affine(affine, np.argwhere((share > 0) | (not share.any())))
     low = points.min(axis=0) - MARGIN_MM
     shape = np.ceil((points.max(axis=0) + MARGIN_MM - low) / WORK_MM).astype(int) + 1
     matrix = np.diag([WORK_MM] * 3 + [1.0])

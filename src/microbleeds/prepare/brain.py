@@ -10,6 +10,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
+from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -167,7 +168,7 @@ def isotropic_grid(
 ) -> Grid:
     """A 2.5 mm grid along R, A and S around a scan, every side a multiple of `stride`."""
     corners = np.array(list(product(*((-0.5, n - 0.5) for n in shape))))
-    world = corners @ affine[:3, :3].T + affine[:3, 3]
+    world = apply_affine(affine, corners)
     low, high = world.min(axis=0), world.max(axis=0)
     x, y, z = (
         int(-(-(extent // SPACING_MM + 1) // s) * s)

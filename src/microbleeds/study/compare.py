@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 
 from microbleeds.errors import UserError
@@ -18,7 +19,7 @@ from microbleeds.run import ContrastChoice, detect_files
 from microbleeds.settings import MEMORY_GB, OperatingPoint, Settings
 from microbleeds.study.check import check_registration, check_visits
 from microbleeds.study.longitudinal import Change, Findings, Rules, compare_visits, nearly
-from microbleeds.study.registration import Registration, moved, register
+from microbleeds.study.registration import Registration, register
 from microbleeds.study.trace import covered, darkness, shares, shifts
 from microbleeds.study.visit import Visit, VisitPlan, plan_visit, read_visit
 
@@ -135,7 +136,7 @@ def findings(visit: Visit, other: Visit, matrix: NDArray[Any], rules: Rules) -> 
     Only those that rules ask about are looked up in the images.
     """
     places = np.array([row.xyz_mm for row in visit.table]).reshape(-1, 3)
-    there, turn = moved(matrix, places), matrix[:3, :3]
+    there, turn = apply_affine(matrix, places), matrix[:3, :3]
     asked = np.array([row.kept or nearly(row, rules) for row in visit.table], bool)
     sizes = np.array([row.diameter_mm for row in visit.table])[asked]
     ours, theirs = turn @ visit.scan.affine[:3, :3], other.scan.affine[:3, :3]

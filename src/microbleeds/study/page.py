@@ -10,6 +10,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -17,7 +18,6 @@ from microbleeds.prepare.grid import slice_axis
 from microbleeds.report.html import fill_template
 from microbleeds.study.compare import Comparison
 from microbleeds.study.longitudinal import Change
-from microbleeds.study.registration import moved
 from microbleeds.study.visit import Visit
 
 SIDE_MM, BAR_MM = 30.0, 10.0
@@ -73,8 +73,7 @@ def draw_pair(found: Comparison, change: Change, plane: Plane) -> bytes:
     if candidate is None:
         raise ValueError("a change without a microbleed")
     if change.baseline is None:
-        matrix_back = np.linalg.inv(matrix)
-        centre = moved(matrix_back, np.array(candidate.xyz_mm))[0]
+        centre = apply_affine(np.linalg.inv(matrix), candidate.xyz_mm)
     else:
         centre = np.array(candidate.xyz_mm)
     figure = Figure(figsize=(4.4, 2.3), facecolor="black", layout="constrained")
@@ -101,7 +100,7 @@ def _draw(
     steps = np.arange(-half, half + _PIXEL_MM / 2, _PIXEL_MM)
     across, upwards = np.meshgrid(steps, steps)
     points = centre + across[..., None] * plane.right + upwards[..., None] * plane.up
-    voxels = moved(np.linalg.inv(visit.scan.affine) @ matrix, points.reshape(-1, 3))
+    voxels = apply_affine(np.linalg.inv(visit.scan.affine) @ matrix, points.reshape(-1, 3))
     image = ndimage.map_coordinates(visit.scan.voxels, voxels.T, order=1, mode="constant")
     low, high = np.percentile(visit.scan.voxels[visit.brain], (0.5, 99.5))
     axes.imshow(

@@ -7,6 +7,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -51,11 +52,11 @@ class Registration:
 
     def to_follow_up(self, xyz_mm: NDArray[np.float64]) -> NDArray[np.float64]:
         """Places of the baseline, (N, 3) mm, in the follow-up."""
-        return moved(self.matrix, xyz_mm)
+        return np.asarray(apply_affine(self.matrix, xyz_mm))
 
     def to_baseline(self, xyz_mm: NDArray[np.float64]) -> NDArray[np.float64]:
         """Places of the follow-up, (N, 3) mm, in the baseline."""
-        return moved(np.linalg.inv(self.matrix), xyz_mm)
+        return np.asarray(apply_affine(np.linalg.inv(self.matrix), xyz_mm))
 
 
 @dataclass(frozen=True)
@@ -72,13 +73,6 @@ class _Head:
     near: Any
     covered: Any
     centre: NDArray[np.float64]
-
-
-def moved(matrix: NDArray[Any], xyz_mm: NDArray[Any]) -> NDArray[np.float64]:
-    """Points (N, 3) through an affine (4, 4)."""
-    points: NDArray[np.float64] = np.asarray(xyz_mm, np.float64).reshape(-1, 3)
-    through: NDArray[np.float64] = points @ matrix[:3, :3].T + matrix[:3, 3]
-    return through
 
 
 def register(
@@ -111,7 +105,7 @@ def register(
 
 def _fine(scan: Scan, mask: NDArray[np.bool_]) -> tuple[_Maps, Grid]:
     """Image in [0, 1], share of brain and of coverage, (3, X, Y, Z), on the finest grid."""
-    places = moved(scan.affine, np.argwhere(mask))
+    places = apply_affine(scan.affine, np.argwhere(mask))
     low, high = places.min(axis=0) - MARGIN_MM, places.max(axis=0) + MARGIN_MM
     grid = _grid(low, high, LEVELS_MM[-1])
     image = to_grid(scan.voxels, scan.affine, grid, order=1)
@@ -131,11 +125,11 @@ def _grid(low: NDArray[np.float64], high: NDArray[np.float64], spacing: float) -
 
 
 def _head(maps: _Maps, fine: Grid, spacing: float, name: str) -> _Head:
-    grid = _grid(fine.affine[:3, 3], moved(fine.affine, np.array(fine.shape) - 1)[0], spacing)
+    grid = _grid(fine.affine[:3, 3], apply_affine(fine.affine, np.array(fine.shape) - 1), spacing)
     image, inside, covered = (to_grid(part, fine.affine, grid, order=1) for part in maps)
     brain = _of_brain(inside, name, spacing)
     near = ndimage.binary_dilation(brain, iterations=round(MARGIN_MM / spacing))
-    centre = moved(grid.affine, np.argwhere(brain).mean(axis=0))[0]
+    centre = apply_affine(grid.affine, np.argwhere(brain).mean(axis=0))
     masks = (mask.astype(np.uint8) for mask in (brain, near, covered >= 0.5))
     images = (image * brain, _detail(image, brain, spacing))
     stripped, detail, inside, around, scanned = (

@@ -6,6 +6,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -132,7 +133,7 @@ def _sampled(
     voxels: NDArray[np.float32], inverse: NDArray[Any], xyz_mm: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Linear values at places; NaN more than half a voxel outside the scan."""
-    index = (xyz_mm @ inverse[:3, :3].T + inverse[:3, 3]).T
+    index = apply_affine(inverse, xyz_mm).T
     limit = np.array(voxels.shape)[:, None] - 0.5
     outside = ((index < -0.5) | (index > limit)).any(axis=0)
     values = ndimage.map_coordinates(voxels, index, order=1, mode="nearest").astype(np.float64)
@@ -142,7 +143,7 @@ def _sampled(
 def _sampled_mask(
     mask: NDArray[np.bool_], inverse: NDArray[Any], xyz_mm: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
-    index = np.rint(xyz_mm @ inverse[:3, :3].T + inverse[:3, 3]).astype(int)
+    index = np.rint(apply_affine(inverse, xyz_mm)).astype(int)
     inside = np.all((index >= 0) & (index < mask.shape), axis=1)
     result = np.zeros(len(xyz_mm), bool)
     result[inside] = mask[tuple(index[inside].T)]

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -84,7 +85,7 @@ class Case:
     @property
     def centres_mm(self) -> NDArray[np.float64]:
         """Centres of the microbleeds in scanner mm, (N, 3)."""
-        return self.centres @ self.grid.affine[:3, :3].T + self.grid.affine[:3, 3]
+        return np.asarray(apply_affine(self.grid.affine, self.centres))
 
     @property
     def prepared(self) -> Prepared:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from torch import Tensor
@@ -93,8 +94,7 @@ def distances(
     voxels = np.argwhere(target)
     if not len(voxels):
         return np.full(len(points), np.inf)
-    affine = case.grid.affine
-    tree = KDTree(voxels @ affine[:3, :3].T + affine[:3, 3])
+    tree = KDTree(apply_affine(case.grid.affine, voxels))
     nearest: NDArray[np.float64] = tree.query(points)[0]
     return nearest
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from nibabel.affines import apply_affine
 from numpy.typing import NDArray
 
 from microbleeds.errors import UserError
@@ -228,7 +229,7 @@ def sort_places(case: Case, candidates: Candidates) -> Places:
 def _elsewhere(case: Case) -> NDArray[np.float64]:
     rng = np.random.default_rng(0)
     voxels = np.array([brain_voxel(case.brain, rng) for _ in range(_ELSEWHERE)])
-    return voxels @ case.grid.affine[:3, :3].T + case.grid.affine[:3, 3]
+    return np.asarray(apply_affine(case.grid.affine, voxels))
 
 
 def _kept(engine: Engine, case: Case, threshold: float, path: Path) -> Places:
