@@ -255,8 +255,10 @@ def peak_rate(threads: int) -> float:
 def macs_per_voxel() -> dict[str, float]:
     """Multiply-adds of each shipped network for a voxel of its input."""
     import torch
+    from build_regions import RegionNet
     from torch.utils.flop_counter import FlopCounterMode
 
+    from microbleeds.mni.atlas import REGIONS, load_template
     from microbleeds.models.card import read_card
     from microbleeds.models.networks import Detector, Student
     from microbleeds.models.zoo import BRAIN_MODEL, DEFAULT_MODEL, WEIGHTS
@@ -266,6 +268,7 @@ def macs_per_voxel() -> dict[str, float]:
         "brain": (Detector(brain), brain.in_channels, (64, 64, 64)),
         "detector": (Detector(slim), slim.in_channels, (64, 64, 32)),
         "student": (Student(slim), slim.patch_channels, slim.patch_shape),
+        "regions": (RegionNet(), 3 + len(REGIONS), load_template().values.shape),
     }
     per_voxel = {}
     for name, (network, channels, shape) in trials.items():
