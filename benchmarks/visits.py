@@ -41,7 +41,7 @@ from microbleeds.simulate.visits import random_return, simulate_visits
 from microbleeds.steps.cleanup import judge_again
 from microbleeds.study.compare import Comparison, compare, follow
 from microbleeds.study.longitudinal import Change, Rules
-from microbleeds.study.page import draw_pair, slice_plane
+from microbleeds.study.page import draw_pair, grey_windows, slice_plane
 from microbleeds.study.visit import Visit, read_visit
 
 ROOT = Path(__file__).parents[1]
@@ -172,7 +172,7 @@ def draw(case: Pair, path: Path, most: int = 6) -> None:
     from matplotlib.figure import Figure
     from matplotlib.image import imread
 
-    plane = slice_plane(case.found.baseline)
+    plane, windows = slice_plane(case.found.baseline), grey_windows(case.found)
     by_fate = sorted(case.found.changes, key=lambda c: c.number)
     shown = [c for fate in ("new", "persisting", "gone") for c in by_fate if c.status == fate][
         :most
@@ -182,7 +182,7 @@ def draw(case: Pair, path: Path, most: int = 6) -> None:
     for axes in grid:
         axes.set_axis_off()
     for axes, change in zip(grid, shown, strict=False):
-        axes.imshow(imread(BytesIO(draw_pair(case.found, change, plane))))
+        axes.imshow(imread(BytesIO(draw_pair(case.found, change, plane, windows))))
         axes.set_title(change.status, fontsize=9)
     figure.savefig(path, dpi=90)
 

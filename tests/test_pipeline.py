@@ -79,9 +79,10 @@ def test_threads_and_memory_do_not_change_the_result(scan, found, limits):
         assert row.probability == pytest.approx(same.probability, abs=5e-3)
 
 
-def test_detection_never_imports_what_it_does_without():
+def test_detection_and_comparison_never_import_what_they_do_without():
     code = (
         "import sys; sys.modules['torch'] = sys.modules['matplotlib'] = None; "
+        "import microbleeds.study.results; "
         "from microbleeds.run import detect_file, load_tools; load_tools('slim', 'balanced', 1, 1)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

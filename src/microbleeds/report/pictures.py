@@ -6,30 +6,21 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from microbleeds.files import whole_file
-from microbleeds.report.box import (
-    Box,
-    box_around,
-    place_in_plane,
-    plane_in_box,
-    shades,
-    slice_in_box,
-)
-from microbleeds.report.view import BAR_MM, SIDE_MM, View, grey_window, turned_to_ras
+from microbleeds.report.box import Box, box_around, place_in_plane, plane_in_box, slice_in_box
+from microbleeds.report.marks import COLOUR, picture, ring, ring_mm, scale_bar, write
+from microbleeds.report.view import SIDE_MM, View, grey_window, turned_to_ras
 from microbleeds.scan import Scan
 from microbleeds.steps import Candidate
 
 _NOTE = "Research use only, not for diagnosis. R: the patient's right."
 _CLOSE_UPS = 24
 _COLUMNS = 6
-_COLOUR = "#ffb000"
-_LEAST_RING_MM = 3.0
 # Pixels: of a close-up, the gap to the next, the whole brain's longer side, a line of text.
 _CLOSE_UP, _GAP, _WHOLE, _LINE = 180, 10, 840, 28
 
@@ -42,15 +33,12 @@ class Picture:
     box: Box
     pixel_mm: float
 
-    @property
-    def pen(self) -> ImageDraw.ImageDraw:
-        """What draws on it."""
-        return ImageDraw.Draw(self.image)
-
-    def pixel(self, view: View, detection: Candidate) -> tuple[float, float]:
-        """Where a detection is, from the upper left corner."""
+    def encircle(self, view: View, detection: Candidate) -> tuple[float, float]:
+        """A ring around a detection; returns its middle, in pixels from the upper left corner."""
         x, y = self.box.to_picture(*place_in_plane(view, view.plane, detection.xyz_mm))
-        return x / self.pixel_mm, y / self.pixel_mm
+        centre = (x / self.pixel_mm, y / self.pixel_mm)
+        ring(self.image, centre, ring_mm(detection.diameter_mm) / self.pixel_mm)
+        return centre
 
 
 def draw_detections(
@@ -76,11 +64,11 @@ def draw_detections(
         sheet.paste(_draw_close_up(view, detection).image, corner)
         size = f"{detection.diameter_mm:.1f} mm, p {detection.probability:.2f}"
         middle = (corner[0] + _CLOSE_UP / 2, corner[1] - _LINE / 2)
-        _write(sheet, f"{detection.index}: {size}", middle, 14)
+        write(sheet, f"{detection.index}: {size}", middle, 14)
     found = f"{len(detections)} microbleed{'' if len(detections) == 1 else 's'}"
     name = scan.name.encode(errors="replace").decode()  # of a file, which need not be UTF-8
-    _write(sheet, f"{name}: {found}", (width / 2, _GAP + _LINE / 2), 19)
-    _write(sheet, _NOTE, (width / 2, sheet.height - _LINE / 2), 15, "#bfbfbf")
+    write(sheet, f"{name}: {found}", (width / 2, _GAP + _LINE / 2), 19)
+    write(sheet, _NOTE, (width / 2, sheet.height - _LINE / 2), 15, "#bfbfbf")
     with whole_file(path) as temporary:
         sheet.save(temporary, format="PNG")
 
@@ -98,15 +86,14 @@ def _draw_whole(view: View, is_qsm: bool, detections: Sequence[Candidate]) -> Pi
     box = box_around(inside, spacing)
     pixel_mm = max(box.width, box.height) / _WHOLE
     values = plane_in_box(np.where(inside, seen, window[0]), spacing, box, pixel_mm, window[0])
-    picture = _picture(values, window, box, pixel_mm)
+    whole = Picture(picture(values, window), box, pixel_mm)
     for detection in detections:
-        _circle(picture, view, detection)
-        x, y = picture.pixel(view, detection)
-        aside = 0.7 * _radius(detection) / pixel_mm + 2
-        _write(picture.image, str(detection.index), (x + aside, y - aside), 17, _COLOUR, "ls")
+        x, y = whole.encircle(view, detection)
+        aside = 0.7 * ring_mm(detection.diameter_mm) / pixel_mm + 2
+        write(whole.image, str(detection.index), (x + aside, y - aside), 17, COLOUR, "ls")
     if plane.edges[0] == "R":
-        _write(picture.image, "R", (8, picture.image.height / 2), 18, anchor="lm")
-    return picture
+        write(whole.image, "R", (8, whole.image.height / 2), 18, anchor="lm")
+    return whole
 
 
 def _draw_close_up(view: View, detection: Candidate) -> Picture:
@@ -115,40 +102,7 @@ def _draw_close_up(view: View, detection: Candidate) -> Picture:
     pixel_mm = SIDE_MM / _CLOSE_UP
     level = view.level(view.plane, detection.xyz_mm)
     values = slice_in_box(view, view.plane, level, box, pixel_mm)
-    picture = _picture(values, view.window, box, pixel_mm)
-    _circle(picture, view, detection)
-    start, bottom = 9, _CLOSE_UP - 9
-    picture.pen.line((start, bottom, start + BAR_MM / pixel_mm, bottom), _COLOUR, 2)
-    _write(picture.image, f"{BAR_MM:g} mm", (start, bottom - 5), 13, _COLOUR, "ls")
-    return picture
-
-
-def _picture(
-    values: NDArray[np.float32], window: tuple[float, float], box: Box, pixel_mm: float
-) -> Picture:
-    return Picture(Image.fromarray(shades(values, window)).convert("RGB"), box, pixel_mm)
-
-
-def _circle(picture: Picture, view: View, detection: Candidate) -> None:
-    x, y = picture.pixel(view, detection)
-    radius = _radius(detection) / picture.pixel_mm
-    around = (x - radius, y - radius, x + radius, y + radius)
-    picture.pen.ellipse(around, outline=_COLOUR, width=2)
-
-
-def _radius(detection: Candidate) -> float:
-    return max(_LEAST_RING_MM, detection.diameter_mm)
-
-
-def _write(
-    image: Image.Image,
-    words: str,
-    at: tuple[float, float],
-    size: float,
-    colour: str = "white",
-    anchor: str = "mm",
-) -> None:
-    """Words with a dark rim; size in pixels. anchor: the point of the words that is put `at`."""
-    font: Any = ImageFont.load_default(size)
-    pen = ImageDraw.Draw(image)
-    pen.text(at, words, colour, font, anchor, stroke_width=2, stroke_fill="black")
+    close_up = Picture(picture(values, view.window), box, pixel_mm)
+    close_up.encircle(view, detection)
+    scale_bar(close_up.image, pixel_mm)
+    return close_up

@@ -12,17 +12,21 @@ import nibabel as nib
 import numpy as np
 from nibabel.affines import apply_affine
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage
 
 from microbleeds.prepare.grid import slice_axis
 from microbleeds.report.html import fill_template
+from microbleeds.report.marks import picture, ring, ring_mm, scale_bar, write
+from microbleeds.report.view import SIDE_MM, grey_window
 from microbleeds.study.compare import Comparison
 from microbleeds.study.longitudinal import Change
 from microbleeds.study.visit import Visit
 
-SIDE_MM, BAR_MM = 30.0, 10.0
-_PIXEL_MM = 0.25
-_MARK = "#ffb000"
+_CELL, _GAP, _LINE = 240, 6, 24  # pixels: of a close-up, between two, of a line of text
+_PIXEL_MM = SIDE_MM / _CELL
+
+Windows = tuple[tuple[float, float], tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,10 @@ class Plane:
 def render(found: Comparison, record: Mapping[str, Any]) -> str:
     """The page as text, self-contained: pictures are in it, nothing is loaded."""
     plane = slice_plane(found.baseline)
-    shown = [(change, _data_uri(draw_pair(found, change, plane))) for change in found.changes]
+    windows = grey_windows(found)
+    shown = [
+        (change, _data_uri(draw_pair(found, change, plane, windows))) for change in found.changes
+    ]
     content = {
         "record": record,
         "changes": shown,
@@ -64,10 +71,20 @@ def slice_plane(visit: Visit) -> Plane:
     return Plane(directions[0], directions[1], ("P", "A"))
 
 
-def draw_pair(found: Comparison, change: Change, plane: Plane) -> bytes:
-    """PNG of the same 30 mm of both visits, with a circle at the place and a bar of 10 mm."""
-    from matplotlib.figure import Figure
+def grey_windows(found: Comparison) -> Windows:
+    """What is black and what is white of each visit."""
+    first, second = (
+        grey_window(visit.scan.voxels[visit.brain]) for visit in (found.baseline, found.follow_up)
+    )
+    return first, second
 
+
+def draw_pair(found: Comparison, change: Change, plane: Plane, windows: Windows) -> bytes:
+    """PNG of the same 30 mm of both visits, with a circle at the place and a bar of 10 mm.
+
+    The circle is whole where the microbleed or its candidate was found, dashed where only the
+    place is. windows: of `grey_windows`.
+    """
     matrix = found.registration.matrix
     candidate = change.baseline or change.follow_up
     if candidate is None:
@@ -76,52 +93,41 @@ def draw_pair(found: Comparison, change: Change, plane: Plane) -> bytes:
         centre = apply_affine(np.linalg.inv(matrix), candidate.xyz_mm)
     else:
         centre = np.array(candidate.xyz_mm)
-    figure = Figure(figsize=(4.4, 2.3), facecolor="black", layout="constrained")
-    visits = (
-        (found.baseline, np.eye(4), change.baseline),
-        (found.follow_up, matrix, change.follow_up),
+    sides = (
+        ("baseline", found.baseline, np.eye(4), change.baseline),
+        ("follow-up", found.follow_up, matrix, change.follow_up),
     )
-    for axes, name, (visit, to_visit, own) in zip(
-        figure.subplots(1, 2), ("baseline", "follow-up"), visits, strict=True
-    ):
-        _draw(axes, visit, to_visit, centre, plane)
-        radius = max(3.0, candidate.diameter_mm)
-        _circle(axes, radius, dashed=own is None)
-        axes.set_title(f"{change.number}: {name}", color="white", fontsize=8)
+    sheet = Image.new("RGB", (2 * _CELL + 3 * _GAP, _LINE + _CELL + _GAP), "black")
+    for number, (name, visit, to_visit, own) in enumerate(sides):
+        left = _GAP + number * (_CELL + _GAP)
+        image = picture(_slice_through(centre, visit, to_visit, plane), windows[number])
+        radius = ring_mm(candidate.diameter_mm) / _PIXEL_MM
+        ring(image, (_CELL / 2, _CELL / 2), radius, dashed=own is None)
+        scale_bar(image, _PIXEL_MM)
+        write(image, plane.letters[0], (5, _CELL / 2), 15, anchor="lm")
+        write(image, plane.letters[1], (_CELL - 5, _CELL / 2), 15, anchor="rm")
+        sheet.paste(image, (left, _LINE))
+        write(sheet, f"{change.number}: {name}", (left + _CELL / 2, _LINE / 2), 15)
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=110)
+    sheet.save(stream, format="PNG")
     return stream.getvalue()
 
 
-def _draw(
-    axes: Any, visit: Visit, matrix: NDArray[np.float64], centre: NDArray[np.float64], plane: Plane
-) -> None:
-    half = SIDE_MM / 2
-    steps = np.arange(-half, half + _PIXEL_MM / 2, _PIXEL_MM)
-    across, upwards = np.meshgrid(steps, steps)
+def _slice_through(
+    centre: NDArray[np.float64], visit: Visit, matrix: NDArray[np.float64], plane: Plane
+) -> NDArray[np.float32]:
+    """What a visit shows around a place of the baseline: (rows, columns), 0 outside the scan.
+
+    matrix: (4, 4) from the baseline's mm to the visit's.
+    """
+    steps = (np.arange(_CELL) + 0.5) * _PIXEL_MM - SIDE_MM / 2
+    across, upwards = np.meshgrid(steps, -steps)
     points = centre + across[..., None] * plane.right + upwards[..., None] * plane.up
-    voxels = apply_affine(np.linalg.inv(visit.scan.affine) @ matrix, points.reshape(-1, 3))
-    image = ndimage.map_coordinates(visit.scan.voxels, voxels.T, order=1, mode="constant")
-    low, high = np.percentile(visit.scan.voxels[visit.brain], (0.5, 99.5))
-    axes.imshow(
-        image.reshape(across.shape), cmap="gray", vmin=low, vmax=high, origin="lower",
-        extent=(-half, half, -half, half),
-    )  # fmt: skip
-    axes.set_axis_off()
-    axes.plot([-half + 1.5, -half + 1.5 + BAR_MM], [-half + 1.5] * 2, color=_MARK, linewidth=1.5)
-    axes.text(-half + 1.5, -half + 2.3, "10 mm", color=_MARK, fontsize=6)
-    for place, letter, side in zip(
-        (-half + 0.8, half - 0.8), plane.letters, ("left", "right"), strict=True
-    ):
-        axes.text(place, 0, letter, color="white", fontsize=7, ha=side, va="center")
-
-
-def _circle(axes: Any, radius: float, dashed: bool) -> None:
-    """Whole where the microbleed or its candidate was found, dashed where only the place is."""
-    from matplotlib.patches import Circle
-
-    style = "--" if dashed else "-"
-    axes.add_patch(Circle((0, 0), radius, fill=False, color=_MARK, linewidth=0.9, linestyle=style))
+    voxels = apply_affine(np.linalg.inv(visit.scan.affine) @ matrix, points)
+    values: NDArray[np.float32] = ndimage.map_coordinates(
+        visit.scan.voxels, np.moveaxis(voxels, -1, 0), order=1, mode="constant"
+    )
+    return values
 
 
 def _data_uri(png: bytes) -> str:
