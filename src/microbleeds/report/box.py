@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-from microbleeds.report.view import Plane, View
+from microbleeds.report.view import SIDE_MM, Plane, View
 
 _MARGIN_MM = 8.0
 
@@ -43,6 +43,12 @@ def box_around(seen: NDArray[np.bool_], spacing: NDArray[np.float64]) -> Box:
     low = filled.min(axis=0) * spacing - _MARGIN_MM
     high = (filled.max(axis=0) + 1) * spacing + _MARGIN_MM
     return Box(float(high[0]), float(high[1]), *(float(size) for size in high - low))
+
+
+def box_at(view: View, plane: Plane, xyz_mm: tuple[float, float, float]) -> Box:
+    """Of a close-up: a square with a point of the scanner in its middle."""
+    left, top = place_in_plane(view, plane, xyz_mm)
+    return Box(left + SIDE_MM / 2, top + SIDE_MM / 2, SIDE_MM, SIDE_MM)
 
 
 def slice_in_box(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from microbleeds.report.box import Box, place_in_plane
+from microbleeds.report.box import Box, box_at, place_in_plane
 from microbleeds.report.svg import drawing, edge_letters, slice_image, text
 from microbleeds.report.view import BAR_MM, PLANES, SIDE_MM, Plane, View
 from microbleeds.steps import Candidate
@@ -42,12 +42,10 @@ def close_ups(view: View, candidate: Candidate, name: str) -> tuple[str, str, st
 
 
 def _close_up(view: View, candidate: Candidate, plane: Plane, name: str) -> str:
-    left, top = place_in_plane(view, plane, candidate.xyz_mm)
-    half = SIDE_MM / 2
-    box = Box(left + half, top + half, SIDE_MM, SIDE_MM)
+    box = box_at(view, plane, candidate.xyz_mm)
     parts = [
         slice_image(view, plane, view.level(plane, candidate.xyz_mm), box, _PIXEL_MM),
-        f'<g class="marks">{_ticks(half, max(_LEAST_GAP_MM, candidate.diameter_mm))}',
+        f'<g class="marks">{_ticks(SIDE_MM / 2, max(_LEAST_GAP_MM, candidate.diameter_mm))}',
         edge_letters(plane, box, 2.2),
         f'<path class="bar" d="M1.5 {SIDE_MM - 1.5}h{BAR_MM:g}"/>',
         text(f"{BAR_MM:g} mm", 1.5 + BAR_MM / 2, SIDE_MM - 3.2, 2.2),

@@ -21,6 +21,21 @@ def picture(values: NDArray[np.float32], window: tuple[float, float]) -> Image.I
     return Image.fromarray(shades(values, window)).convert("RGB")
 
 
+def close_up(
+    values: NDArray[np.float32],
+    window: tuple[float, float],
+    pixel_mm: float,
+    diameter_mm: float,
+    dashed: bool = False,
+) -> Image.Image:
+    """A square picture, see `picture`, with its microbleed ringed in the middle, and a bar."""
+    image = picture(values, window)
+    middle = (image.width / 2, image.height / 2)
+    ring(image, middle, ring_mm(diameter_mm) / pixel_mm, dashed)
+    scale_bar(image, pixel_mm)
+    return image
+
+
 def ring_mm(diameter_mm: float) -> float:
     """Radius of the ring around a microbleed, which it leaves free."""
     return max(_LEAST_RING_MM, diameter_mm)

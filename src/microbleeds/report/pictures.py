@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from microbleeds.files import whole_file
-from microbleeds.report.box import Box, box_around, place_in_plane, plane_in_box, slice_in_box
-from microbleeds.report.marks import COLOUR, picture, ring, ring_mm, scale_bar, write
+from microbleeds.report.box import box_around, box_at, place_in_plane, plane_in_box, slice_in_box
+from microbleeds.report.marks import COLOUR, close_up, picture, ring, ring_mm, write
 from microbleeds.report.view import SIDE_MM, View, grey_window, turned_to_ras
 from microbleeds.scan import Scan
 from microbleeds.steps import Candidate
@@ -23,22 +22,6 @@ _CLOSE_UPS = 24
 _COLUMNS = 6
 # Pixels: of a close-up, the gap to the next, the whole brain's longer side, a line of text.
 _CLOSE_UP, _GAP, _WHOLE, _LINE = 180, 10, 840, 28
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A part of a plane, drawn: the image, what it shows, and how large a pixel is in mm."""
-
-    image: Image.Image
-    box: Box
-    pixel_mm: float
-
-    def encircle(self, view: View, detection: Candidate) -> tuple[float, float]:
-        """A ring around a detection; returns its middle, in pixels from the upper left corner."""
-        x, y = self.box.to_picture(*place_in_plane(view, view.plane, detection.xyz_mm))
-        centre = (x / self.pixel_mm, y / self.pixel_mm)
-        ring(self.image, centre, ring_mm(detection.diameter_mm) / self.pixel_mm)
-        return centre
 
 
 def draw_detections(
@@ -52,7 +35,7 @@ def draw_detections(
     """
     view = turned_to_ras(scan, brain)
     shown = detections[:_CLOSE_UPS]
-    whole = _draw_whole(view, scan.contrast == "qsm", detections).image
+    whole = _draw_whole(view, scan.contrast == "qsm", detections)
     cell, row = _CLOSE_UP + _GAP, _CLOSE_UP + _GAP + _LINE
     rows = math.ceil(len(shown) / _COLUMNS)
     width = max(_COLUMNS * cell, whole.width + _GAP) + _GAP
@@ -61,7 +44,7 @@ def draw_detections(
     sheet.paste(whole, ((width - whole.width) // 2, _GAP + _LINE))
     for number, detection in enumerate(shown):
         corner = (_GAP + number % _COLUMNS * cell, top + number // _COLUMNS * row + _LINE)
-        sheet.paste(_draw_close_up(view, detection).image, corner)
+        sheet.paste(_draw_close_up(view, detection), corner)
         size = f"{detection.diameter_mm:.1f} mm, p {detection.probability:.2f}"
         middle = (corner[0] + _CLOSE_UP / 2, corner[1] - _LINE / 2)
         write(sheet, f"{detection.index}: {size}", middle, 14)
@@ -73,7 +56,7 @@ def draw_detections(
         sheet.save(temporary, format="PNG")
 
 
-def _draw_whole(view: View, is_qsm: bool, detections: Sequence[Candidate]) -> Picture:
+def _draw_whole(view: View, is_qsm: bool, detections: Sequence[Candidate]) -> Image.Image:
     plane = view.plane
     inside = view.outline(plane)
     if is_qsm:
@@ -86,23 +69,22 @@ def _draw_whole(view: View, is_qsm: bool, detections: Sequence[Candidate]) -> Pi
     box = box_around(inside, spacing)
     pixel_mm = max(box.width, box.height) / _WHOLE
     values = plane_in_box(np.where(inside, seen, window[0]), spacing, box, pixel_mm, window[0])
-    whole = Picture(picture(values, window), box, pixel_mm)
+    whole = picture(values, window)
     for detection in detections:
-        x, y = whole.encircle(view, detection)
-        aside = 0.7 * ring_mm(detection.diameter_mm) / pixel_mm + 2
-        write(whole.image, str(detection.index), (x + aside, y - aside), 17, COLOUR, "ls")
+        middle = box.to_picture(*place_in_plane(view, plane, detection.xyz_mm))
+        x, y = (mm / pixel_mm for mm in middle)
+        radius = ring_mm(detection.diameter_mm) / pixel_mm
+        ring(whole, (x, y), radius)
+        aside = 0.7 * radius + 2
+        write(whole, str(detection.index), (x + aside, y - aside), 17, COLOUR, "ls")
     if plane.edges[0] == "R":
-        write(whole.image, "R", (8, whole.image.height / 2), 18, anchor="lm")
+        write(whole, "R", (8, whole.height / 2), 18, anchor="lm")
     return whole
 
 
-def _draw_close_up(view: View, detection: Candidate) -> Picture:
-    left, top = place_in_plane(view, view.plane, detection.xyz_mm)
-    box = Box(left + SIDE_MM / 2, top + SIDE_MM / 2, SIDE_MM, SIDE_MM)
+def _draw_close_up(view: View, detection: Candidate) -> Image.Image:
+    box = box_at(view, view.plane, detection.xyz_mm)
     pixel_mm = SIDE_MM / _CLOSE_UP
     level = view.level(view.plane, detection.xyz_mm)
     values = slice_in_box(view, view.plane, level, box, pixel_mm)
-    close_up = Picture(picture(values, view.window), box, pixel_mm)
-    close_up.encircle(view, detection)
-    scale_bar(close_up.image, pixel_mm)
-    return close_up
+    return close_up(values, view.window, pixel_mm, detection.diameter_mm)

@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from microbleeds.prepare.grid import slice_axis
 from microbleeds.report.html import fill_template
-from microbleeds.report.marks import picture, ring, ring_mm, scale_bar, write
+from microbleeds.report.marks import close_up, write
 from microbleeds.report.view import SIDE_MM, grey_window
 from microbleeds.study.compare import Comparison
 from microbleeds.study.longitudinal import Change
@@ -100,10 +100,8 @@ def draw_pair(found: Comparison, change: Change, plane: Plane, windows: Windows)
     sheet = Image.new("RGB", (2 * _CELL + 3 * _GAP, _LINE + _CELL + _GAP), "black")
     for number, (name, visit, to_visit, own) in enumerate(sides):
         left = _GAP + number * (_CELL + _GAP)
-        image = picture(_slice_through(centre, visit, to_visit, plane), windows[number])
-        radius = ring_mm(candidate.diameter_mm) / _PIXEL_MM
-        ring(image, (_CELL / 2, _CELL / 2), radius, dashed=own is None)
-        scale_bar(image, _PIXEL_MM)
+        values = _slice_through(centre, visit, to_visit, plane)
+        image = close_up(values, windows[number], _PIXEL_MM, candidate.diameter_mm, own is None)
         write(image, plane.letters[0], (5, _CELL / 2), 15, anchor="lm")
         write(image, plane.letters[1], (_CELL - 5, _CELL / 2), 15, anchor="rm")
         sheet.paste(image, (left, _LINE))
