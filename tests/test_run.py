@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import nibabel as nib
 import numpy as np
 import pytest
 
+from microbleeds.mni.regions import HeadRegions
+from microbleeds.mni.register import unregistered
 from microbleeds.models.card import read_card
 from microbleeds.models.zoo import DEFAULT_MODEL, WEIGHTS, Models
 from microbleeds.pipeline import Detections
-from microbleeds.run import Tools
+from microbleeds.run import Tools, detect_in_regions
+from microbleeds.scan import read_scan
 
 from .conftest import run
 
@@ -33,13 +38,15 @@ def networks(monkeypatch):
     weights = WEIGHTS / DEFAULT_MODEL
     models = Models(read_card(weights), None, None, weights)
 
-    def detect(scan, models, brain, settings, mask, on_step):
+    def detect(scan, models, brain, settings, mask, on_step, on_brain=lambda brain: None):
         inside = np.ones(scan.voxels.shape, bool) if mask is None else mask
+        on_brain(inside)
         return Detections(np.zeros(inside.shape, np.int32), (), inside, 0.1, settings, {})
 
     tools = Tools(models, None, None, models.card.settings())
     monkeypatch.setattr("microbleeds.run.load_tools", lambda *_: tools)
     monkeypatch.setattr("microbleeds.run.detect", detect)
+    return tools
 
 
 @pytest.fixture
@@ -51,6 +58,29 @@ def no_networks(monkeypatch):
 
     for name in ("run.load_tools", "preprocess.load_models"):
         monkeypatch.setattr(f"microbleeds.{name}", load)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_regions_are_worked_out_beside_the_detection_where_threads_allow(
+    scan, networks, monkeypatch, threads
+):
+    begun = Event()
+
+    def locate(*_):
+        begun.set()
+        return HeadRegions(None, unregistered("it shows nothing"))
+
+    def detect(scan, models, brain, settings, mask, on_step, on_brain):
+        inside = np.ones(scan.voxels.shape, bool)
+        on_brain(inside)
+        assert begun.wait(10 if threads > 1 else 0.1) is (threads > 1)
+        return Detections(np.zeros(inside.shape, np.int32), (), inside, 0.1, settings, {})
+
+    monkeypatch.setattr("microbleeds.run.locate_regions", locate)
+    monkeypatch.setattr("microbleeds.run.detect", detect)
+    tools = replace(networks, settings=networks.models.card.settings("balanced", threads))
+    found = detect_in_regions(read_scan(scan, "t2star"), None, tools, lambda step: None)
+    assert begun.is_set() and found.registration.problem == "it shows nothing"
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from microbleeds.mni.register import Registration
 
 StepHook = Callable[[str], None]
+BrainHook = Callable[[NDArray[np.bool_]], None]
 
 
 @dataclass(frozen=True)
@@ -80,17 +81,20 @@ def detect(
     settings: Settings | None = None,
     brain: NDArray[np.bool_] | None = None,
     on_step: StepHook = lambda step: None,
+    on_brain: BrainHook = lambda brain: None,
 ) -> Detections:
     """Find the microbleeds of one scan: preparation and the three steps of Sundaresan et al. 2023.
 
     brain: the user's own mask on the scan's grid; without it `brain_engine` makes one.
-    settings: by default those of the model's "balanced" operating point.
+    settings: by default those of the model's "balanced" operating point. on_step, on_brain: told
+    the name of each step as it begins, and the brain mask as soon as it is there.
     Raises UserError when the scan holds no brain or the mask has no signal.
     """
     settings = settings or models.card.settings()
     step = Stopwatch(on_step)
     with step("brain mask"):
         brain = _brain(scan, brain_engine, brain)
+    on_brain(brain)
     with step("preparation"):
         prepared = prepare(scan, brain, settings.prepare, settings.threads)
         traits = measure_traits(scan, brain, prepared.image, prepared.brain, prepared.grid)

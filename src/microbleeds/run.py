@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from microbleeds.console import extra
 from microbleeds.errors import UserError
+from microbleeds.mni.regions import HeadRegions
 from microbleeds.models.engine import Engine, OnnxNetwork
 from microbleeds.models.zoo import DEFAULT_MODEL, Models, load_brain, load_models, load_regions
 from microbleeds.pipeline import Detections, StepHook, detect
@@ -18,10 +23,11 @@ from microbleeds.report.bids import OutputPaths, plan_outputs
 from microbleeds.report.dataset import check_dataset, remove_results, write_dataset
 from microbleeds.report.page import write_page
 from microbleeds.report.pictures import draw_detections
-from microbleeds.report.regions import name_regions
+from microbleeds.report.regions import locate_regions, name_regions
 from microbleeds.report.results import write_results
 from microbleeds.scan import Scan, read_mask, read_scan
 from microbleeds.settings import MEMORY_GB, OperatingPoint, Settings
+from microbleeds.threads import allowed_threads
 
 if TYPE_CHECKING:
     from microbleeds.dicom.read import DicomSource
@@ -151,10 +157,10 @@ def detect_file(
 
         source_headers(origin)  # what results cannot refer to is refused before the work
     brain = None if mask is None else read_mask(mask, scan)
-    found = detect(scan, tools.models, tools.brain, tools.settings, brain, on_step)
     if wanted.regions:
-        on_step("regions")
-        found = name_regions(scan, found, tools.regions)
+        found = detect_in_regions(scan, brain, tools, on_step)
+    else:
+        found = detect(scan, tools.models, tools.brain, tools.settings, brain, on_step)
     on_step("writing")
     remove_results(paths)
     if wanted.picture:
@@ -167,6 +173,29 @@ def detect_file(
 
         write_dicom(scan, origin, found, tools.models, paths)
     return scan, found
+
+
+def detect_in_regions(
+    scan: Scan, brain: NDArray[np.bool_] | None, tools: Tools, on_step: StepHook
+) -> Detections:
+    """The detections of a scan with their regions; brain: the user's own mask, if any.
+
+    Regions need no more than the brain mask, so they are worked out beside the steps of detection,
+    half of whose time is on one thread; in turn where only one is allowed.
+    """
+    located: Callable[[], HeadRegions]
+    threads = tools.settings.threads
+
+    def begin(mask: NDArray[np.bool_]) -> None:
+        nonlocal located
+        located = partial(locate_regions, scan, mask, tools.regions, threads)
+        if allowed_threads(threads) > 1:
+            located = beside.submit(located).result
+
+    with ThreadPoolExecutor(1) as beside:
+        found = detect(scan, tools.models, tools.brain, tools.settings, brain, on_step, begin)
+        on_step("regions")
+        return name_regions(found, located)
 
 
 def check_mask(mask: Path | None, files: Sequence[Path]) -> None:

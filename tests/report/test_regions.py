@@ -9,7 +9,7 @@ import pytest
 from microbleeds.mni.register import Registration
 from microbleeds.models.card import Thresholds
 from microbleeds.pipeline import Detections
-from microbleeds.report.regions import distribution, name_regions, write_mars
+from microbleeds.report.regions import distribution, locate_regions, name_regions, write_mars
 from microbleeds.scan import Scan
 from microbleeds.settings import Settings
 from microbleeds.steps import Candidate
@@ -68,7 +68,8 @@ def test_without_a_registration_no_candidate_gets_a_region():
     brain[5:15, 5:15, 5:15] = True
     labels = np.zeros(scan.voxels.shape, np.int32)
     found = Detections(labels, (BLEED,), brain, 0.9, Settings(), {})
-    named = name_regions(scan, found, None)  # no network is asked
+    regions = locate_regions(scan, brain, None)  # no network is asked
+    named = name_regions(found, lambda: regions)
     assert named.registration is not None and "cm3 of brain" in named.registration.problem
     assert named.table == found.table
     assert named.seconds["regions"] >= 0

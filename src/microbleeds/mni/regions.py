@@ -34,18 +34,20 @@ class RegionNetwork(Protocol):
 class HeadRegions:
     """What each place of a head is, as far as the atlas reaches.
 
-    probabilities: (R, X, Y, Z) of each region in `REGIONS`, on the template's grid.
-    registration: of the head.
+    probabilities: (R, X, Y, Z) of each region in `REGIONS`, on the template's grid; None of a head
+    that could not be registered. registration: of the head.
     """
 
-    probabilities: MniImage
+    probabilities: MniImage | None
     registration: Registration
 
     def at(self, places_mm: NDArray[np.float64]) -> list[tuple[str, str]]:
         """The most probable region, and the side, of places (N, 3) in scanner mm.
 
-        Both empty where the atlas ends.
+        Both empty where the atlas ends, and everywhere without a registration.
         """
+        if self.probabilities is None:
+            return [("", "")] * len(places_mm)
         settled = self.registration.to_mni(places_mm)
         voxels = self.probabilities.voxels(apply_affine(self.registration.matrix, places_mm))
         shares = [
@@ -62,7 +64,9 @@ class HeadRegions:
 def head_regions(
     head: CoarseHead, registration: Registration, network: RegionNetwork
 ) -> HeadRegions:
-    """The regions of a head that could be registered."""
+    """The regions of a head; the network is asked only where the registration can be trusted."""
+    if registration.problem:
+        return HeadRegions(None, registration)
     channels = np.concatenate(
         [image_channels(head, registration.matrix), atlas_channels(registration)]
     )

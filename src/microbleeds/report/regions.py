@@ -7,15 +7,16 @@ Regions, and definite and possible microbleeds apart, as in the Microbleed Anato
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from microbleeds.mni.atlas import GROUPS, REGIONS, SIDES, group_of
 from microbleeds.mni.coarse import coarse_scan
-from microbleeds.mni.regions import RegionNetwork, head_regions
+from microbleeds.mni.regions import HeadRegions, RegionNetwork, head_regions
 from microbleeds.mni.register import register_to_mni
 from microbleeds.models.card import Thresholds
 from microbleeds.pipeline import Detections
@@ -26,24 +27,30 @@ from microbleeds.steps import Candidate
 MARS_COLUMNS = ("group", "region", "side", "definite", "possible")
 
 
-def name_regions(scan: Scan, found: Detections, network: RegionNetwork) -> Detections:
+def locate_regions(
+    scan: Scan, brain: NDArray[np.bool_], network: RegionNetwork, threads: int = 0
+) -> HeadRegions:
+    """What each place of a scan is; brain: bool, the scan's shape; threads: as for `detect`."""
+    head = coarse_scan(scan, brain)
+    return head_regions(head, register_to_mni(head, threads), network)
+
+
+def name_regions(found: Detections, located: Callable[[], HeadRegions]) -> Detections:
     """The detections of a scan with the region and side of every candidate.
 
-    Without a trustworthy registration no candidate gets any; `registration.problem` says why.
+    located: gives the regions, at once where they were worked out beside the detection; the time
+    that this takes is the step's. Without a trustworthy registration no candidate gets a region;
+    `registration.problem` says why.
     """
     start = time.perf_counter()
-    head = coarse_scan(scan, found.brain)
-    registration = register_to_mni(head, found.settings.threads)
-    table = found.table
-    if table and not registration.problem:
-        regions = head_regions(head, registration, network)
-        places = regions.at(np.array([row.xyz_mm for row in table]))
-        table = tuple(
-            replace(row, region=region, side=side)
-            for row, (region, side) in zip(table, places, strict=True)
-        )
+    regions = located()
+    places = regions.at(np.array([row.xyz_mm for row in found.table]).reshape(-1, 3))
+    table = tuple(
+        replace(row, region=region, side=side)
+        for row, (region, side) in zip(found.table, places, strict=True)
+    )
     seconds = found.seconds | {"regions": round(time.perf_counter() - start, 3)}
-    return replace(found, table=table, registration=registration, seconds=seconds)
+    return replace(found, table=table, registration=regions.registration, seconds=seconds)
 
 
 def distribution(microbleeds: Sequence[Candidate]) -> str:
