@@ -56,7 +56,8 @@ def conspicuity(image: NDArray[np.float32], things: Sequence[Thing | None]) -> N
     """Mean of the image (X, Y, Z) in things less the 70th percentile of the ring around each, (N,).
 
     A microbleed is at least half surrounded by brain (Greenberg et al., Lancet Neurol 8:165, 2009):
-    what is only as dark as bone or a signal void beside it cannot be rated. None has 0.
+    what is only as dark as the signal void or iron that it lies in cannot be rated. Skull beside it
+    counts neither way, as the ring lies in the brain. None has 0.
     """
     values = np.zeros(len(things))
     for row, thing in enumerate(things):
