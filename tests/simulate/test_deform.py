@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -45,6 +47,16 @@ def test_stretch_of_a_single_sample_repeats_it_and_leaves_the_input_alone():
 def test_rotation_agrees_with_scipy():
     angles = np.array([0.3, -0.7, 1.1])
     assert rotation(angles) == pytest.approx(Rotation.from_euler("XYZ", angles).as_matrix())
+
+
+def test_thin_bone_that_breaks_when_a_head_is_bent_leaves_no_dots(small_head):
+    labels = small_head.labels.copy()
+    labels[30, 30, 3:30] = an.SKULL
+    for seed in range(3):
+        spur = replace(small_head, labels=labels)
+        bent = another(spur, seed, rotation_deg=12.0, elastic_mm=2.5, elastic_smoothness_mm=24.0)
+        parts, count = ndimage.label(an.select(bent, (0, an.SKULL, an.MARROW)))
+        assert count and np.bincount(parts.ravel())[1:].min() > an.ISLAND_MM3
 
 
 def test_without_deformation_a_head_is_itself_or_its_mirror_image(small_head):

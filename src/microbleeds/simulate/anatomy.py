@@ -140,6 +140,11 @@ def fill_islands(labels: NDArray[np.int16]) -> NDArray[np.int16]:
     solid = ndimage.grey_opening(padded.astype(np.uint8), THIN_MM)[(slice(THIN_MM, -THIN_MM),) * 3]
     labels = _covered(labels, outside & (solid == 0), ~outside)
     labels = _without_bits(labels, outside_brain(labels))
+    return without_dark_bits(labels)
+
+
+def without_dark_bits(labels: NDArray[np.int16]) -> NDArray[np.int16]:
+    """`labels` without loose bits of plexus, bone and air up to `ISLAND_MM3`, (X, Y, Z), 1 mm."""
     for numbers in (PLEXUS, (0, SKULL, MARROW), (0,)):
         labels = _without_bits(labels, select(labels, numbers))
     return labels

@@ -45,6 +45,7 @@ def deform(
     """
     source = source_places(anatomy, shape, ranges, rng)
     labels: NDArray[np.int16] = ndimage.map_coordinates(anatomy.labels, source, order=0, cval=0)
+    labels = an.without_dark_bits(labels)  # thin bone breaks into voxels when it is bent
     labels = _shrink_cortex(labels, rng.uniform(0, ranges.atrophy))
     return _cut_folia(labels, ranges, rng)
 

@@ -25,6 +25,7 @@ MEDULLARY_RADIUS = (0.12, 0.3)
 CORTICAL_RADIUS = (0.10, 0.35)
 STRIATE_RADIUS = (0.13, 0.35)
 SUBEPENDYMAL_RADIUS = (0.3, 0.4)
+SINUS_RADIUS = (2.0, 4.0)  # the sagittal sinus is some 4 mm wide in front and 9 mm behind
 WALL, OFF_THE_WALL = 0.4, 0.35  # of the blurred ventricles (0 to 1): at the wall, and how far off
 
 
@@ -152,7 +153,7 @@ def _sinus(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
     rim = (labels == an.FALX) & ndimage.binary_dilation(an.outside_brain(labels), iterations=3)
     points = np.argwhere(rim)
     points = points[points[:, 2] > np.median(points[:, 2])] if len(points) else points
-    radius = rng.uniform(1.2, 3.0)
+    radius = rng.uniform(*SINUS_RADIUS)
     return Tubes(points.astype(np.float32), np.full(len(points), radius, np.float32))
 
 
