@@ -28,12 +28,11 @@ from region_truth import region_truth
 
 from microbleeds import Scan, load_brain, read_scan
 from microbleeds.mni.atlas import REGIONS, group_of
-from microbleeds.mni.coarse import coarse_scan
-from microbleeds.mni.regions import HeadRegions, head_regions
-from microbleeds.mni.register import register_to_mni
+from microbleeds.mni.regions import HeadRegions
 from microbleeds.models.engine import Engine
 from microbleeds.models.zoo import load_regions
 from microbleeds.prepare.brain import brain_mask
+from microbleeds.report.regions import locate_regions
 from microbleeds.settings import Contrast
 from microbleeds.simulate import anatomy as an
 from microbleeds.simulate.lesions import LesionRanges, place_bleeds
@@ -157,12 +156,10 @@ def main(
                 scan = part_of(read_scan(case.image, kind), which, engine)  # type: ignore[arg-type]
                 brain = brain_mask(scan, engine)
                 start = time.process_time()
-                head = coarse_scan(scan, brain)
-                registration = register_to_mni(head)
-                if registration.problem:
-                    refused.append(f"{case.name}: {registration.problem}")
+                regions = locate_regions(scan, brain, network)
+                if problem := regions.registration.problem:
+                    refused.append(f"{case.name}: {problem}")
                     continue
-                regions = head_regions(head, registration, network)
                 seconds.append(time.process_time() - start)
                 rows += rate(truth, inside(scan, truth.places), regions)
             _show(kind, which, rows, seconds, refused)

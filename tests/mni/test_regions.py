@@ -67,6 +67,10 @@ def test_well_known_places_in_the_template(template_regions, place, region, side
     assert template_regions.at(np.array([place])) == [(region, side)]
 
 
+def test_a_scan_without_candidates_has_no_places(template_regions):
+    assert template_regions.at(np.empty((0, 3))) == []
+
+
 def test_probabilities_are_some(template_regions):
     shares = template_regions.probabilities.values
     assert shares.shape == (len(REGIONS), *load_template().values.shape)
