@@ -18,9 +18,7 @@ from microbleeds.simulate.vessels import Tubes, draw
 
 MARGIN_MM = 4  # around the brain or the head
 PATCH_MM = 4  # of the uneven iron within a nucleus
-# Standard deviation of a nucleus's iron from cell to cell, as a share of it: with up to 0.7, SWI
-# shows beads in some heads that are microbleeds but for their name.
-MOTTLE = (0.05, 0.4)
+MOTTLE = (0.05, 0.7)  # standard deviation of a nucleus's iron from cell to cell, as a share of it
 
 
 @dataclass(frozen=True)
