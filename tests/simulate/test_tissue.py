@@ -4,7 +4,7 @@ import pytest
 from microbleeds.simulate import vasculature
 from microbleeds.simulate.scanner import Protocol
 from microbleeds.simulate.signal import Maps, tissue_maps
-from microbleeds.simulate.tissue import _grain, _threads, bleed_free_tissue, fine_grid, textured
+from microbleeds.simulate.tissue import bleed_free_tissue, fine_grid, textured
 from microbleeds.simulate.vessels import Tubes
 
 
@@ -57,28 +57,6 @@ def test_iron_makes_tissue_mottled_in_field_and_decay_alike():
     assert 0.02 < chi[nucleus].std() / 0.2 < 0.6
     assert decay[nucleus] - 20 == pytest.approx(150 * (chi[nucleus] - 0.2), abs=0.05)
     assert chi[nucleus].min() > 0  # iron is not taken away, however uneven
-
-
-def test_grain_is_as_wide_along_each_axis_as_asked_for():
-    """Noise blurred by a Gaussian of width w is correlated by exp(-d²/4w²) at a distance d."""
-    widths = (0.8, 1.5, 3.0)
-    grain = _grain((90, 90, 90), widths, np.random.default_rng(0))
-    assert grain.std() == pytest.approx(1, abs=0.05)
-    for axis, width in enumerate(widths):
-        assert _correlation(grain, axis) == pytest.approx(np.exp(-1 / width**2), abs=0.05)
-
-
-def test_threads_outlast_a_thick_slice_and_none_runs_sideways():
-    threads = _threads((80, 80, 80), 0.7, np.random.default_rng(0))
-    sideways, forwards, upwards = (_correlation(threads, axis) for axis in range(3))
-    assert sideways == pytest.approx(np.exp(-1 / 0.7**2), abs=0.05)
-    assert min(forwards, upwards) > 0.5 * np.exp(-1 / 1.4**2) - 0.05
-    assert threads.std() == pytest.approx(1, abs=0.1)
-
-
-def _correlation(grain, axis, distance=2):
-    a = np.moveaxis(grain, axis, 0)
-    return np.corrcoef(a[:-distance].ravel(), a[distance:].ravel())[0, 1]
 
 
 def test_perivascular_spaces_decay_as_fluid_does(small_labels, monkeypatch):

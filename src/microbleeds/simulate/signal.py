@@ -45,7 +45,7 @@ TISSUES: tuple[tuple[tuple[int, ...], Tissue], ...] = (
     ((an.MAMILLARY,), Tissue(0.74, 950, 40, 0.0, 0.05)),
     ((an.PINEAL,), Tissue(0.6, 1200, 20, -0.5)),
     ((an.CHOROID,), Tissue(0.8, 1600, 35, -0.1)),
-    ((an.FALX,), Tissue(0.85, 1600, 40, 0.02)),  # half of the voxel is fluid
+    ((an.FALX,), Tissue(0.6, 900, 20, 0.05)),
     ((an.SKULL,), Tissue(0.1, 400, 3, -2.0)),
     ((an.MARROW,), Tissue(0.45, 400, 12, -0.8)),
     ((an.SKIN, 508), Tissue(0.8, 400, 30, 0.2)),

@@ -18,7 +18,6 @@ from microbleeds.simulate.vessels import Tubes, draw
 
 MARGIN_MM = 4  # around the brain or the head
 PATCH_MM = 4  # of the uneven iron within a nucleus
-MOTTLE = (0.05, 0.7)  # standard deviation of a nucleus's iron from cell to cell, as a share of it
 
 
 @dataclass(frozen=True)
@@ -151,49 +150,37 @@ def textured(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Amplitude, decay and local susceptibility, uneven as tissue is and soft at its borders.
 
-    Iron lies in threads, which decay as it does, and more of it in one part of a nucleus than in
-    another: old basal ganglia look mottled, and striped even where a slice is 4 mm thick, in which
-    grains as short as they are wide would average out.
+    Iron lies in grains, which decay as it does, and more of it in one part of a nucleus than in
+    another: old basal ganglia look mottled. Few grains are as dark as a microbleed must be to be
+    rated: with twice the mottle, several a head were.
     """
     shape = maps.local.shape
-    texture = rng.uniform(0.01, 0.05) * _threads(shape, rng.uniform(0.8, 2.0), rng)
-    mottle = rng.uniform(*MOTTLE) * _threads(shape, rng.uniform(0.5, 1.2), rng)
-    mottle = np.maximum(mottle + rng.uniform(0, 0.7) * _patches(shape, rng), -1)
-    uneven_iron = np.maximum(maps.local, 0) * mottle
+    texture = rng.uniform(0.01, 0.05) * _grain(shape, rng.uniform(0.8, 2.0), rng)
+    mottle = rng.uniform(0.03, 0.2) * _grain(shape, rng.uniform(0.6, 1.3), rng)
+    mottle += rng.uniform(0, 0.4) * _patches(shape, rng)
+    iron_decay = np.float32(signal.iron_decay(field_t)) * np.maximum(maps.local, 0)
     uneven = (
         maps.amplitude * (1 + texture),
-        maps.decay + np.float32(signal.iron_decay(field_t)) * uneven_iron,
-        maps.local + uneven_iron,
+        maps.decay + iron_decay * mottle,
+        maps.local * (1 + mottle),
     )
     amplitude, decay, chi = (ndimage.gaussian_filter(m, 0.45) for m in uneven)
     return amplitude, decay, chi
 
 
-def _threads(shape: tuple[int, ...], width: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """`_grain` two to six times as long as wide, half of it upwards, half from back to front.
-
-    So run vessels and tracts of the basal ganglia; dots as dark would be microbleeds.
-    """
-    length = width * rng.uniform(2, 6)
-    upwards, forwards = ((width, width, length), (width, length, width))
-    return (_grain(shape, upwards, rng) + _grain(shape, forwards, rng)) * np.float32(0.5**0.5)
-
-
-def _grain(
-    shape: tuple[int, ...], widths: tuple[float, float, float], rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """Smooth noise of mean 0 and standard deviation 1; widths of the blur in voxels."""
+def _grain(shape: tuple[int, ...], width: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Smooth noise of mean 0 and standard deviation 1; width of the blur in voxels."""
     noise = rng.standard_normal(shape, np.float32)
     # White noise blurred by a Gaussian keeps 1 / (2 sqrt(pi) width) of its variance per axis.
-    sd = np.prod(2 * np.sqrt(np.pi) * np.array(widths)) ** -0.5
-    grain: NDArray[np.float32] = ndimage.gaussian_filter(noise, widths) / np.float32(sd)
+    sd = (2 * np.sqrt(np.pi) * width) ** (-len(shape) / 2)
+    grain: NDArray[np.float32] = ndimage.gaussian_filter(noise, width) / np.float32(sd)
     return grain
 
 
 def _patches(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
     """`_grain` of about 4 mm, between -1 and 1."""
     coarse = tuple(n // PATCH_MM + 2 for n in shape)
-    return refined(np.clip(_grain(coarse, (1.0, 1.0, 1.0), rng), -1, 1), shape, PATCH_MM)
+    return refined(np.clip(_grain(coarse, 1.0, rng), -1, 1), shape, PATCH_MM)
 
 
 def _outer_field(

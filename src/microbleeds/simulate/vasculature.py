@@ -23,12 +23,8 @@ SHORTEST_MM = 12.0  # of veins and arteries: what ends sooner is no vessel but a
 # Wider ones would look like microbleeds wherever they cross a slice.
 MEDULLARY_RADIUS = (0.12, 0.3)
 CORTICAL_RADIUS = (0.10, 0.35)
-STRIATE_RADIUS = (0.2, 0.4)
+STRIATE_RADIUS = (0.13, 0.35)
 SUBEPENDYMAL_RADIUS = (0.3, 0.4)
-# Veins and perivascular spaces of the basal ganglia, both sides, and where they lead: an old
-# putamen may be striped and riddled with them (etat crible), another has hardly any.
-STRIATE_VEINS, STRIATE_SPACES = (3, 400), (1, 400)
-UPWARD = np.array([0.0, 0.0, 3.0])
 SINUS_RADIUS = (2.0, 4.0)  # the sagittal sinus is some 4 mm wide in front and 9 mm behind
 WALL, OFF_THE_WALL = 0.4, 0.35  # of the blurred ventricles (0 to 1): at the wall, and how far off
 
@@ -70,13 +66,12 @@ def arteries(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
 
 
 def perivascular_spaces(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
-    """CSF-filled channels in white matter, and upward ones in the basal ganglia."""
-    white = _starts(an.select(labels, an.WHITE), int(rng.uniform(1, 60)), rng)
-    striate = _starts(_nuclei(labels), _many(STRIATE_SPACES, rng), rng)
-    starts, n = np.concatenate([white, striate]), len(white) + len(striate)
-    headings = rng.normal(size=(n, 3))
-    headings[len(white) :] += UPWARD
-    return walk(starts, headings, rng.uniform(2, 12, n), rng.uniform(0.2, 0.7, n), None, rng)
+    """CSF-filled channels in white matter and basal ganglia."""
+    starts = _starts(an.select(labels, an.WHITE + an.STRIATUM), int(rng.uniform(1, 60)), rng)
+    n = len(starts)
+    return walk(
+        starts, rng.normal(size=(n, 3)), rng.uniform(2, 12, n), rng.uniform(0.2, 0.7, n), None, rng
+    )
 
 
 def _sulcal(
@@ -143,10 +138,12 @@ def _subependymal(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
 
 def _striate(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
     """Upward veins of the basal ganglia."""
-    starts = _starts(_nuclei(labels), _many(STRIATE_VEINS, rng), rng)
+    nuclei = an.select(labels, an.STRIATUM + an.PALLIDUM)
+    starts = _starts(nuclei, int(rng.uniform(0, 120)), rng)
     n = len(starts)
+    upward = np.array([0, 0, 2])
     return walk(
-        starts, rng.normal(size=(n, 3)) + UPWARD, rng.uniform(SHORTEST_MM, 20, n),
+        starts, rng.normal(size=(n, 3)) + upward, rng.uniform(SHORTEST_MM, 20, n),
         _radii(STRIATE_RADIUS, n, rng), None, rng,
     )  # fmt: skip
 
@@ -158,16 +155,6 @@ def _sinus(labels: NDArray[np.int16], rng: np.random.Generator) -> Tubes:
     points = points[points[:, 2] > np.median(points[:, 2])] if len(points) else points
     radius = rng.uniform(*SINUS_RADIUS)
     return Tubes(points.astype(np.float32), np.full(len(points), radius, np.float32))
-
-
-def _nuclei(labels: NDArray[np.int16]) -> NDArray[np.bool_]:
-    return an.select(labels, an.STRIATUM + an.PALLIDUM)
-
-
-def _many(bounds: tuple[int, int], rng: np.random.Generator) -> int:
-    """A number between two bounds, as often between 1 and 10 as between 10 and 100."""
-    low, high = np.log(bounds)
-    return int(np.exp(rng.uniform(low, high)))
 
 
 def _radii(
