@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from threading import get_ident
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from microbleeds.prepare.brain import brain_mask
 from microbleeds.prepare.prepare import prepare_image
 from microbleeds.scan import Scan
 from microbleeds.settings import PrepareSettings
-from microbleeds.threads import VARIABLES, allowed_threads, limit_simpleitk
+from microbleeds.threads import VARIABLES, allowed_threads, beside, limit_simpleitk
 
 
 @pytest.fixture
@@ -85,3 +86,12 @@ def test_the_bias_field_does_not_depend_on_the_threads():
     brain = (x - 1) ** 2 + (y - 1) ** 2 + (2 * z - 1) ** 2 < 0.8
     one, two = (correct_bias(voxels, brain, np.array([2.0, 2.0, 3.0]), n) for n in (1, 2))
     np.testing.assert_allclose(one, two, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("threads", "on_this_one"), [(1, True), (2, False)])
+def test_work_is_done_beside_only_where_two_threads_are_allowed(threads, on_this_one):
+    with beside(threads) as start:
+        ident, fault = start(get_ident), start(lambda: 1 // 0)
+        assert (ident() == get_ident()) is on_this_one
+        with pytest.raises(ZeroDivisionError):
+            fault()

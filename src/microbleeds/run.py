@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,12 +21,11 @@ from microbleeds.pipeline import Detections, StepHook, detect
 from microbleeds.report.bids import OutputPaths, plan_outputs
 from microbleeds.report.dataset import check_dataset, remove_results, write_dataset
 from microbleeds.report.page import write_page
-from microbleeds.report.pictures import draw_detections
 from microbleeds.report.regions import locate_regions, name_regions
 from microbleeds.report.results import write_results
 from microbleeds.scan import Scan, read_mask, read_scan
 from microbleeds.settings import MEMORY_GB, OperatingPoint, Settings
-from microbleeds.threads import allowed_threads
+from microbleeds.threads import beside
 
 if TYPE_CHECKING:
     from microbleeds.dicom.read import DicomSource
@@ -163,9 +161,7 @@ def detect_file(
         found = detect(scan, tools.models, tools.brain, tools.settings, brain, on_step)
     on_step("writing")
     remove_results(paths)
-    if wanted.picture:
-        draw_detections(scan, found.brain, found.microbleeds, paths.picture)
-    write_results(scan, source, found, tools.models, paths, mask, series)
+    write_results(scan, source, found, tools.models, paths, mask, series, wanted.picture)
     if wanted.report:
         write_page(paths.report, scan)
     if wanted.dicom and origin is not None:
@@ -188,11 +184,9 @@ def detect_in_regions(
 
     def begin(mask: NDArray[np.bool_]) -> None:
         nonlocal located
-        located = partial(locate_regions, scan, mask, tools.regions, threads)
-        if allowed_threads(threads) > 1:
-            located = beside.submit(located).result
+        located = start(partial(locate_regions, scan, mask, tools.regions, threads))
 
-    with ThreadPoolExecutor(1) as beside:
+    with beside(threads) as start:
         found = detect(scan, tools.models, tools.brain, tools.settings, brain, on_step, begin)
         on_step("regions")
         return name_regions(found, located)

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
+
+Result = TypeVar("Result")
 
 # What schedulers and Dask's workers tell a process.
 VARIABLES = ("SLURM_CPUS_PER_TASK", "OMP_NUM_THREADS")
+
+
+class Start(Protocol):
+    """Begins a work; what it returns waits for the result."""
+
+    def __call__(self, work: Callable[[], Result], /) -> Callable[[], Result]:
+        """Where the work raises, so does what is returned."""
 
 
 def limit_simpleitk(wanted: int = 0) -> None:
@@ -25,3 +38,17 @@ def allowed_threads(wanted: int = 0) -> int:
     limits: list[int] = [cpu_count()]
     limits += [int(text) for text in told if text.isdecimal() and int(text) > 0]
     return min(limits)
+
+
+@contextmanager
+def beside(threads: int = 0) -> Iterator[Start]:
+    """Work on one thread beside this one, where `allowed_threads` are two or more.
+
+    With one thread, a work is done when its result is asked for.
+    """
+    with ThreadPoolExecutor(1) as pool:
+
+        def start(work: Callable[[], Result], /) -> Callable[[], Result]:
+            return pool.submit(work).result if allowed_threads(threads) > 1 else work
+
+        yield start

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -21,10 +22,12 @@ from microbleeds.report.bids import OutputPaths
 from microbleeds.report.burden import burden_class
 from microbleeds.report.confidence import count_confidence
 from microbleeds.report.files import write_json
+from microbleeds.report.pictures import draw_detections
 from microbleeds.report.regions import count_definite, count_regions, distribution, write_mars
 from microbleeds.report.table import write_candidates, write_detections
 from microbleeds.report.unusual import unusual
 from microbleeds.scan import Scan, write_nifti
+from microbleeds.threads import beside
 
 RESEARCH_USE = "Research software, not a medical device: not for diagnosis or treatment."
 _SOFTWARE = ("openvino", "numpy", "scipy", "scikit-image", "simpleitk", "nibabel")
@@ -38,16 +41,20 @@ def write_results(
     paths: OutputPaths,
     mask: Path | None = None,
     series: str | None = None,
+    picture: bool = False,
 ) -> None:
-    """Masks, tables and the JSON record; the JSON comes last, so where it is, all is.
+    """Masks, tables, the picture and the JSON record, which comes last: where it is, all is.
 
-    mask: the user's own brain mask; series: of a DICOM folder, as it was asked for.
+    mask: the user's own brain mask; series: of a DICOM folder, as it was asked for. picture:
+    whether to draw one, which is done beside the masks, as either takes half a second.
     Raises UserError when a file cannot be written.
     """
     make_folder(paths.brain.parent)
-    write_nifti(paths.brain, found.brain.astype(np.uint8), scan.affine)
-    write_nifti(paths.dseg, found.labels, scan.affine)
-    write_nifti(paths.mask, (found.labels > 0).astype(np.uint8), scan.affine)
+    with beside(found.settings.threads) as start:
+        masks_written = start(partial(_write_masks, scan, found, paths))
+        if picture:
+            draw_detections(scan, found.brain, found.microbleeds, paths.picture)
+        masks_written()
     write_detections(paths.table, found.table, scan.affine)
     write_candidates(paths.candidates, found.table, scan.affine)
     if found.registration is not None:
@@ -58,6 +65,12 @@ def write_results(
         _about(read_card(WEIGHTS / BRAIN_MODEL)) if mask is None else str(mask.absolute())
     )
     write_json(paths.report, content)
+
+
+def _write_masks(scan: Scan, found: Detections, paths: OutputPaths) -> None:
+    write_nifti(paths.brain, found.brain.astype(np.uint8), scan.affine)
+    write_nifti(paths.dseg, found.labels, scan.affine)
+    write_nifti(paths.mask, (found.labels > 0).astype(np.uint8), scan.affine)
 
 
 def record(scan: Scan, source: Path, found: Detections, models: Models) -> dict[str, Any]:
