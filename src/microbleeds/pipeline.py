@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from microbleeds.models.card import Channel, ModelCard
-from microbleeds.models.engine import Engine, predict_volume
+from microbleeds.models.engine import Engine
 from microbleeds.models.zoo import Models
 from microbleeds.prepare import Prepared
 from microbleeds.prepare.brain import brain_mask
@@ -22,7 +22,7 @@ from microbleeds.prepare.traits import Traits, measure_traits
 from microbleeds.scan import Scan
 from microbleeds.settings import Settings
 from microbleeds.steps import Candidate, Candidates
-from microbleeds.steps.candidates import find_candidates
+from microbleeds.steps.candidates import find_candidates, microbleed_probability
 from microbleeds.steps.cleanup import clean_up, number_kept_first
 from microbleeds.steps.discriminate import discriminate
 
@@ -100,7 +100,7 @@ def detect(
         traits = measure_traits(scan, brain, prepared.image, prepared.brain, prepared.grid)
     with step("step 1: candidates"):
         channels = stack_channels(prepared, models.card)
-        probability = predict_volume(models.detector, channels)
+        probability = microbleed_probability(models.detector, channels, settings.candidates)
         candidates = find_candidates(probability, prepared, settings.candidates)
     with step("step 2: discrimination"):
         candidates = discriminate(

@@ -37,13 +37,15 @@ class CandidateSettings:
 
     A candidate is what reaches `threshold` or the part `reach` of its peak, whichever is less.
     Touching bleeds are told apart when their peaks are `peak_distance_mm` apart or more, with a
-    fall in probability of `valley` or more between them.
+    fall in probability of `valley` or more between them. mirrored: the detector's mean over the
+    volume and its mirror image.
     """
 
     threshold: float = 0.2
     peak_distance_mm: float = 2.0
     valley: float = 0.1
     reach: float = 0.5
+    mirrored: bool = False
 
 
 @dataclass(frozen=True)

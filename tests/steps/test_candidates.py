@@ -1,11 +1,15 @@
 """Candidates of blobs whose number, place and size are known."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
+from microbleeds.models.config import NetworkConfig
+from microbleeds.models.engine import Engine
 from microbleeds.settings import CandidateSettings
-from microbleeds.steps.candidates import find_candidates
+from microbleeds.steps.candidates import find_candidates, microbleed_probability
 
 THICK = np.array([[0, 0.5, 0, -30.0], [-0.5, 0, 0, 12.0], [0, 0, 3.0, 5.0], [0, 0, 0, 1.0]])
 FINE = np.diag([0.5, 0.5, 0.5, 1.0])
@@ -104,3 +108,32 @@ def test_a_view_of_brain_alone_has_no_edge(block):
     probability = np.zeros((8, 8, 8), np.float32)
     probability[4, 4, 4] = 0.9
     assert find_candidates(probability, prepared, SETTINGS).table[0].edge_mm == np.inf
+
+
+class Lopsided(Engine):
+    """Sees everything one voxel too far along X."""
+
+    def run(self, batch, /):
+        moved = np.roll(batch[:, 0], 1, axis=1)
+        return np.stack([1 - moved, moved], axis=1)
+
+
+def test_what_a_detector_sees_to_one_side_is_balanced_by_the_mirror_image():
+    detector = Lopsided(Path(), config=NetworkConfig())
+    channels = np.full((3, 16, 8, 4), 0.2, np.float32)
+    channels[0, 5, 3, 2] = 0.8
+    once = microbleed_probability(detector, channels, CandidateSettings())
+    np.testing.assert_allclose(once, np.roll(channels[0], 1, axis=0), atol=1e-6)
+    both = microbleed_probability(detector, channels, CandidateSettings(mirrored=True))
+    expected = np.full_like(both, 0.2)
+    expected[[4, 6], 3, 2] = 0.5  # odds of 4 and 1/4 have a geometric mean of 1
+    np.testing.assert_allclose(both, expected, atol=1e-6)
+
+
+def test_certainty_has_finite_log_odds():
+    detector = Lopsided(Path(), config=NetworkConfig())
+    channels = np.zeros((3, 16, 8, 4), np.float32)
+    channels[0, 5, 3, 2] = 1
+    both = microbleed_probability(detector, channels, CandidateSettings(mirrored=True))
+    assert both[4, 3, 2] == pytest.approx(0.5, abs=1e-3)
+    assert both[0, 0, 0] == pytest.approx(0, abs=1e-3)

@@ -63,7 +63,7 @@ class ModelCard(NetworkCard):
     as they are; None takes the working grid's voxels.
     detector_weight: of step 1 in the probability that step 2 gives, and calibration: what makes
     that probability hold on average, by contrast; other_calibration: of the other contrasts.
-    mirrored: step 2 looks at each patch's mirror images as well.
+    mirrored: step 1 looks at the volume's mirror image as well, step 2 at each patch's.
     """
 
     contrasts: tuple[Contrast, ...] = ("t2star", "swi", "qsm")
@@ -102,7 +102,7 @@ class ModelCard(NetworkCard):
         thresholds = self.operating_points[point]
         return Settings(
             prepare=self.prepare,
-            candidates=CandidateSettings(threshold=thresholds.detector),
+            candidates=CandidateSettings(threshold=thresholds.detector, mirrored=self.mirrored),
             discriminate=DiscriminateSettings(
                 threshold=thresholds.student,
                 detector_weight=self.detector_weight,
