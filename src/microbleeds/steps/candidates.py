@@ -25,8 +25,8 @@ def microbleed_probability(
 ) -> NDArray[np.float32]:
     """Of a microbleed in every voxel: (C, X, Y, Z) to (X, Y, Z).
 
-    With `mirrored` the mean of the log odds of the volume and of its mirror image along X: what
-    looks like a microbleed from one side only is fewer candidates, and no microbleed.
+    With `mirrored` the mean of the log odds of the volume and of its mirror image along X, so that
+    what the detector takes for a microbleed from one side alone falls below the threshold.
     """
     probability = predict_volume(detector, channels)
     if not settings.mirrored:
