@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
@@ -46,6 +45,8 @@ def beside(threads: int = 0) -> Iterator[Start]:
 
     With one thread, a work is done when its result is asked for.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(1) as pool:
 
         def start(work: Callable[[], Result], /) -> Callable[[], Result]:
